@@ -1,0 +1,66 @@
+"""Who may see and do what in a project. Strangers get a 404: they must not learn which projects exist."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
+
+from .models import Project, Role, User
+
+P = ParamSpec("P")
+Inner = Callable[Concatenate[HttpRequest, Project, P], HttpResponseBase]
+Outer = Callable[Concatenate[HttpRequest, str, P], HttpResponseBase]
+
+
+def me(request: HttpRequest) -> User:
+    """The user behind a request that LoginRequiredMiddleware let through."""
+    return cast(User, request.user)
+
+
+def project_for(user: User, slug: str, least: Role) -> tuple[Project, Role]:
+    project = get_object_or_404(Project, slug=slug)
+    role = user.role_in(project)
+    if role is None:
+        raise Http404
+    if not role.covers(least):
+        raise PermissionDenied(f"This needs the role {least.label.lower()} in {project.name}; yours is {role.label.lower()}.")
+    return project, role
+
+
+def requires(least: Role) -> Callable[[Inner[P]], Outer[P]]:
+    """The view below receives the project in place of its slug, and `request.role` holds the user's role in it."""
+
+    def decorate(view: Inner[P]) -> Outer[P]:
+        @wraps(view)
+        def inner(request: HttpRequest, slug: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            project, role = project_for(me(request), slug, least)
+            request.role = role  # type: ignore[attr-defined]
+            return view(request, project, *args, **kwargs)
+
+        return inner
+
+    return decorate
+
+
+def site_admin(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
+    @wraps(view)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        request = cast(HttpRequest, args[0])
+        if not me(request).is_superuser:
+            raise PermissionDenied("Only a site admin may do this.")
+        return view(*args, **kwargs)
+
+    return inner
+
+
+def role(request: HttpRequest) -> dict[str, Any]:
+    """For templates: what to show is decided by the same role as what to allow."""
+    held: Role | None = getattr(request, "role", None)
+    return {
+        "role": held,
+        "is_lead": held is not None and held.covers(Role.LEAD),
+        "is_admin": held is not None and held.covers(Role.ADMIN),
+    }

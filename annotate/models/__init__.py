@@ -1,0 +1,30 @@
+from .event import Event
+from .importing import ImportRun
+from .people import ApiToken, Invitation, Membership, Role, User
+from .post import Image, LabelSource, Post, State, Template
+from .project import Label, Project
+from .review import Disagreement
+from .tally import Tally, VoteTally
+from .vote import Vote, Voter
+
+__all__ = [
+    "ApiToken",
+    "Disagreement",
+    "Event",
+    "Image",
+    "ImportRun",
+    "Invitation",
+    "Label",
+    "LabelSource",
+    "Membership",
+    "Post",
+    "Project",
+    "Role",
+    "State",
+    "Tally",
+    "Template",
+    "User",
+    "Vote",
+    "VoteTally",
+    "Voter",
+]

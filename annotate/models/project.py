@@ -1,0 +1,71 @@
+from typing import Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.urls import reverse
+from django.utils.text import slugify
+
+from .people import Membership, User
+
+COLOUR = RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", "A colour is # and six hexadecimal digits, such as #0b7a5c.")
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def seen_by(self, user: User) -> Self:
+        if user.is_superuser:
+            return self
+        return self.filter(pk__in=Membership.objects.filter(user=user).values("project"))
+
+
+class Project(models.Model):
+    name = models.CharField(max_length=80)
+    slug = models.SlugField(max_length=60, unique=True)
+    question = models.CharField(max_length=300)
+    guidelines = models.TextField(blank=True)
+    asks_incongruous = models.BooleanField(
+        "ask whether the picture contradicts the text",
+        default=False,
+        help_text="A second answer beside the label: is the post sarcastic, or do picture and text disagree?",
+    )
+    synthetic = models.BooleanField(default=False, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("project", args=[self.slug])
+
+    @staticmethod
+    def free_slug(name: str) -> str:
+        stem = slugify(name)[:50] or "project"
+        taken = set(Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+        numbered = (f"{stem}-{n}" for n in range(2, len(taken) + 3))
+        return next(slug for slug in (stem, *numbered) if slug not in taken)
+
+
+class Label(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="labels")
+    name = models.CharField(max_length=60)
+    meaning = models.TextField(blank=True)
+    key = models.CharField(max_length=1, blank=True)
+    colour = models.CharField(max_length=7, default="#6b6457", validators=[COLOUR])
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint(models.F("project"), models.functions.Lower("name"), name="label_name_is_unique"),
+            models.UniqueConstraint(
+                fields=["project", "key"], condition=~models.Q(key=""), name="label_key_is_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

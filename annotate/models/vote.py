@@ -1,0 +1,76 @@
+import hashlib
+import json
+
+from django.db import models
+
+from .post import Post
+from .project import Label, Project
+
+
+class Voter(models.Model):
+    """Provider, model, parameters and prompt; editing any of them makes a new voter, so old votes keep their author."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="voters")
+    name = models.CharField(max_length=120)
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=120, blank=True)
+    parameters = models.JSONField(default=dict, blank=True)
+    prompt = models.TextField(blank=True)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "fingerprint"], name="voter_is_unique_in_a_project"),
+            models.UniqueConstraint(fields=["project", "name"], name="voter_name_is_unique_in_a_project"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @staticmethod
+    def fingerprint_of(provider: str, model: str, parameters: dict[str, object], prompt: str) -> str:
+        parts = json.dumps([provider, model, parameters, prompt], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    @classmethod
+    def imported(cls, project: Project, name: str) -> "Voter":
+        """A voter known only by the name of its column in an imported file."""
+        voter, _ = cls.objects.get_or_create(
+            project=project,
+            name=name,
+            defaults={"provider": "import", "model": name, "fingerprint": cls.fingerprint_of("import", name, {}, "")},
+        )
+        return voter
+
+
+class Vote(models.Model):
+    post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="votes", db_index=False)
+    voter = models.ForeignKey(Voter, on_delete=models.PROTECT, related_name="votes", db_index=False)
+    # No label is an abstention; `reason` then says why.
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="+")
+    confidence = models.FloatField(null=True, blank=True)
+    probabilities = models.JSONField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+    text_reading = models.CharField(max_length=200, blank=True)
+    image_reading = models.CharField(max_length=200, blank=True)
+    raw = models.TextField(blank=True)
+    tokens_in = models.PositiveIntegerField(null=True, blank=True)
+    tokens_out = models.PositiveIntegerField(null=True, blank=True)
+    cost = models.DecimalField(max_digits=12, decimal_places=8, null=True, blank=True)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["post", "voter"], name="one_vote_per_post_and_voter"),
+            models.CheckConstraint(
+                condition=models.Q(confidence__isnull=True) | models.Q(confidence__gte=0, confidence__lte=1),
+                name="confidence_is_a_probability",
+            ),
+        ]
+        indexes = [models.Index(fields=["voter", "label", "post"], name="vote_by_voter_and_label")]
+
+    def __str__(self) -> str:
+        return f"{self.voter_id} on {self.post_id}"

@@ -1,0 +1,44 @@
+from django.contrib import admin
+from django.urls import path
+
+from .views import imports, media, people, posts, projects
+
+urlpatterns = [
+    path("", projects.home, name="home"),
+    path("projects/new", projects.new, name="project_new"),
+    # People
+    path("login", people.login, name="login"),
+    path("logout", people.logout, name="logout"),
+    path("login/<str:uid>/<str:token>", people.login_once, name="login_once"),
+    path("account", people.account, name="account"),
+    path("account/password", people.password, name="password"),
+    path("account/tokens", people.token_new, name="token_new"),
+    path("account/tokens/<int:pk>/revoke", people.token_revoke, name="token_revoke"),
+    path("invited/<str:secret>", people.invited, name="invited"),
+    path("p/<slug:slug>/people", people.people, name="people"),
+    path("p/<slug:slug>/people/invite", people.invite, name="invite"),
+    path("p/<slug:slug>/people/invitations/<int:pk>/revoke", people.invitation_revoke, name="invitation_revoke"),
+    path("p/<slug:slug>/people/<int:pk>/role", people.role_change, name="role_change"),
+    path("p/<slug:slug>/people/<int:pk>/remove", people.member_remove, name="member_remove"),
+    # A project
+    path("p/<slug:slug>/", projects.project, name="project"),
+    path("p/<slug:slug>/settings", projects.edit, name="settings"),
+    path("p/<slug:slug>/guidelines", projects.guidelines, name="guidelines"),
+    path("p/<slug:slug>/labels.css", projects.label_colours, name="label_colours"),
+    # Posts
+    path("p/<slug:slug>/posts", posts.posts, name="posts"),
+    path("p/<slug:slug>/posts/<int:pk>", posts.post, name="post"),
+    path("p/<slug:slug>/templates", posts.templates, name="templates"),
+    path("p/<slug:slug>/templates/<int:pk>", posts.template_name, name="template_name"),
+    path("p/<slug:slug>/images/<str:name>", media.image, name="image"),
+    path("p/<slug:slug>/thumbs/<str:name>", media.thumb, name="thumb"),
+    # Imports
+    path("p/<slug:slug>/imports", imports.imports, name="imports"),
+    path("p/<slug:slug>/imports/new", imports.upload, name="import_new"),
+    path("p/<slug:slug>/imports/<int:pk>", imports.show, name="import"),
+    path("p/<slug:slug>/imports/<int:pk>/start", imports.start, name="import_start"),
+    path("p/<slug:slug>/imports/<int:pk>/progress", imports.progress, name="import_progress"),
+    path("p/<slug:slug>/imports/<int:pk>/stop", imports.stop, name="import_stop"),
+    path("p/<slug:slug>/imports/<int:pk>/report.csv", imports.report, name="import_report"),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,29 @@
+#!/usr/bin/env python
+"""Starts the embedded database where needed, then Django."""
+
+import os
+import sys
+
+# These never touch the database, so they must not wait for one to start.
+WITHOUT_DATABASE = {"help", "--help", "version", "--version", "check", "collectstatic", "compilemessages"}
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "annotate.settings")
+    try:
+        from django.core.management import execute_from_command_line
+        from environs import EnvError
+    except ImportError as error:
+        sys.exit(f"{error.name} is not installed in this Python. `make run` installs everything into .venv.")
+    from annotate import database
+
+    try:
+        if len(sys.argv) > 1 and sys.argv[1] not in WITHOUT_DATABASE:
+            database.attach()
+        execute_from_command_line(sys.argv)
+    except (EnvError, database.WillNotStart) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
