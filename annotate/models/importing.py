@@ -1,7 +1,7 @@
 from datetime import timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -10,9 +10,11 @@ from .project import Project
 
 # A worker that has not been heard of for this long is taken for dead, and its run can be started again.
 SILENCE = timedelta(seconds=60)
+FROM_NOTHING = {"stop_asked": False, "imported": 0, "already": 0, "refused": 0, "votes": 0}
 
 
 class ImportState(models.TextChoices):
+    DRAFT = "draft", "Not started"
     QUEUED = "queued", "Waiting"
     RUNNING = "running", "Running"
     DONE = "done", "Done"
@@ -21,9 +23,16 @@ class ImportState(models.TextChoices):
 
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):
+    def alive(self) -> Self:
+        return self.filter(state=ImportState.RUNNING, heartbeat__gte=timezone.now() - SILENCE)
+
     def claimable(self) -> Self:
         silent = models.Q(state=ImportState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
         return self.filter(models.Q(state=ImportState.QUEUED) | silent)
+
+    def left_lying(self) -> Self:
+        """What a worker can take up by itself: a run from the command line has its file on that person's disk."""
+        return self.claimable().exclude(path="", options__board__isnull=True)
 
 
 class ImportRun(models.Model):
@@ -33,7 +42,7 @@ class ImportRun(models.Model):
     path = models.CharField(max_length=500, blank=True, help_text="Where the upload lies in the media storage.")
     options = models.JSONField(default=dict, blank=True)
     holdout = models.BooleanField(default=False)
-    state = models.CharField(max_length=12, choices=ImportState, default=ImportState.QUEUED)
+    state = models.CharField(max_length=12, choices=ImportState, default=ImportState.DRAFT)
     heartbeat = models.DateTimeField(null=True, blank=True)
     stop_asked = models.BooleanField(default=False)
 
@@ -74,14 +83,21 @@ class ImportRun(models.Model):
             self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
         )
 
+    @property
+    def can_begin(self) -> bool:
+        return self.state != ImportState.QUEUED and (self.state != ImportState.RUNNING or self.is_silent)
+
     def claim(self) -> bool:
-        """One UPDATE that must change one row: a task delivered twice finds nothing to do."""
+        """A task delivered twice finds nothing to do, and a project takes one import at a time."""
         now = timezone.now()
-        changed = (
-            ImportRun.objects.claimable()
-            .filter(pk=self.pk)
-            .update(state=ImportState.RUNNING, heartbeat=now, started=now, ended=None, error="", stop_asked=False,
-                    imported=0, already=0, refused=0, votes=0)
-        )
+        with transaction.atomic():
+            Project.objects.select_for_update().get(pk=self.project_id)
+            if ImportRun.objects.alive().filter(project=self.project_id).exclude(pk=self.pk).exists():
+                return False
+            changed = (
+                ImportRun.objects.claimable()
+                .filter(pk=self.pk)
+                .update(state=ImportState.RUNNING, heartbeat=now, started=now, ended=None, error="", **FROM_NOTHING)
+            )
         self.refresh_from_db()
         return changed == 1

@@ -1,11 +1,12 @@
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(used_at=None, expires__gt=timezone.now())
 
     def by_secret(self, secret: str) -> "Invitation | None":
-        return self.open().filter(digest=digest(secret)).select_related("project").first()
+        """Used and expired ones too: whoever holds the link is told what became of it."""
+        return self.filter(digest=digest(secret)).select_related("project", "created_by").first()
+
+
+class NotOpen(Exception):
+    """The invitation was used, withdrawn or left to expire."""
 
 
 class Invitation(models.Model):
@@ -90,7 +96,27 @@ class Invitation(models.Model):
         )
         return made, secret
 
-    def accept(self, user: User) -> None:
+    @property
+    def is_open(self) -> bool:
+        return self.used_at is None and self.expires > timezone.now()
+
+    def claim(self) -> None:
+        """Of two people with one link, the row changes for one."""
+        now = timezone.now()
+        if not Invitation.objects.open().filter(pk=self.pk).update(used_at=now):
+            raise NotOpen
+        self.used_at = now
+
+    @transaction.atomic
+    def accept(self, arrive: Callable[[], User]) -> User:
+        """Taken before the account is made, so that whoever comes too late leaves nothing behind."""
+        self.claim()
+        self.used_by = arrive()
+        self.save(update_fields=["used_by"])
+        self.seat(self.used_by)
+        return self.used_by
+
+    def seat(self, user: User) -> None:
         """Whoever already holds a higher role keeps it."""
         membership, made = Membership.objects.get_or_create(
             project=self.project, user=user, defaults={"role": self.role}
@@ -98,8 +124,6 @@ class Invitation(models.Model):
         if not made and not Role(membership.role).covers(Role(self.role)):
             membership.role = self.role
             membership.save(update_fields=["role"])
-        self.used_at, self.used_by = timezone.now(), user
-        self.save(update_fields=["used_at", "used_by"])
 
 
 class ApiToken(models.Model):

@@ -35,12 +35,20 @@ class Image(models.Model):
     def __str__(self) -> str:
         return f"{self.sha256[:12]} {self.width}x{self.height}"
 
+    @property
+    def file_name(self) -> str:
+        return f"{self.sha256}.{self.format}"
+
 
 class Template(models.Model):
     """A group of near-duplicate pictures; once named, a meme's template."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="templates")
     name = models.CharField(max_length=80, blank=True)
+    size = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "-size", "id"], name="template_by_size")]
 
     def __str__(self) -> str:
         return self.name or f"Group {self.pk}"
@@ -90,6 +98,9 @@ class Post(models.Model):
             models.Index(fields=["project", "label_source", "at", "id"], name="post_by_source"),
             models.Index(
                 fields=["project", "at", "id"], name="post_in_holdout", condition=models.Q(holdout=True)
+            ),
+            models.Index(
+                fields=["project", "at", "id"], name="post_voted_on", condition=models.Q(vote_count__gt=0)
             ),
             models.Index(
                 fields=["template", "at", "id"], name="post_by_template", condition=models.Q(template__isnull=False)

@@ -1,7 +1,10 @@
+import hashlib
+from functools import cached_property
 from typing import Self
 
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils.text import slugify
 
@@ -42,6 +45,17 @@ class Project(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("project", args=[self.slug])
 
+    @cached_property
+    def colours_version(self) -> str:
+        """In the address of the project's style sheet, so that browsers may keep that for ever."""
+        told = ";".join(f"{label.pk}{label.colour}" for label in self.labels.all())
+        return hashlib.sha256(told.encode()).hexdigest()[:10]
+
+    @cached_property
+    def contested_count(self) -> int:
+        contested: int = self.tallies.filter(state="contested").aggregate(n=models.Sum("posts", default=0))["n"]
+        return contested
+
     @staticmethod
     def free_slug(name: str) -> str:
         stem = slugify(name)[:50] or "project"
@@ -61,7 +75,7 @@ class Label(models.Model):
     class Meta:
         ordering = ["position", "id"]
         constraints = [
-            models.UniqueConstraint(models.F("project"), models.functions.Lower("name"), name="label_name_is_unique"),
+            models.UniqueConstraint(models.F("project"), Lower("name"), name="label_name_is_unique"),
             models.UniqueConstraint(
                 fields=["project", "key"], condition=~models.Q(key=""), name="label_key_is_unique"
             ),
