@@ -1,0 +1,160 @@
+"""One import from claim to report. The browser's task, the command and the API all end up in `carry_out`."""
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from annotate.fetch import fetch_image
+from annotate.models import Event, ImportRun, Label
+from annotate.models.importing import ImportState
+
+from . import formats, fourchan_live
+from .columns import Columns
+from .load import Line, Loaded, Loader, batches
+from .rows import Refused, Row, Unreadable
+
+Progress = Callable[[ImportRun], None]
+
+
+class LostClaim(Exception):
+    """Another worker took this run over while we were silent; whatever we wrote stands, and it will find it there."""
+
+
+def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | None = None) -> bool:
+    """False when somebody else has the run, or another import into the same project is under way."""
+    if not run.claim():
+        return False
+    with tempfile.NamedTemporaryFile("w", newline="", suffix=".csv", encoding="utf-8-sig") as report:
+        lines = csv.writer(report)
+        lines.writerow(["row", "id", "outcome", "detail"])
+        try:
+            state, error = load_all(run, path, lambda batch: lines.writerows(map(spreadsheet_safe, batch)), progress), ""
+        except LostClaim:
+            return False
+        except (Unreadable, OSError) as failure:
+            state, error = ImportState.FAILED, said(failure)
+        except BaseException:
+            finish(run, ImportState.FAILED, "It broke off; what was imported stands, and it can be run again.", report)
+            raise
+        finish(run, state, error, report)
+    return True
+
+
+def load_all(
+    run: ImportRun, path: Path | None, report: Callable[[list[Line]], None], progress: Progress | None
+) -> ImportState:
+    loader = Loader(run)
+    with source_of(run, path) as rows:
+        for batch in batches(rows):
+            with transaction.atomic():
+                loaded = loader.load(batch)
+                record(run, loaded)
+            report(loaded.lines)
+            if progress:
+                progress(run)
+            if run.stop_asked:
+                return ImportState.CANCELLED
+    return ImportState.DONE
+
+
+@contextmanager
+def source_of(run: ImportRun, path: Path | None) -> Iterator[Iterator[Row | Refused]]:
+    if board := run.options.get("board"):
+        yield live_board(run, str(board))
+        return
+    with local_copy(run, path) as local:
+        options = reading_options(run, local if path else None)
+        run.total = formats.count(local, run.name, options)
+        run.save(update_fields=["total"])
+        yield formats.read(local, run.name, options)
+
+
+def reading_options(run: ImportRun, beside: Path | None = None) -> formats.Options:
+    """Only a file that lies on this machine's disk may name pictures beside it; an upload has nothing beside it."""
+    columns = run.options.get("columns")
+    return formats.Options(
+        format=str(run.options.get("format", "")),
+        columns=Columns.from_dict(columns) if columns else None,
+        labels=tuple(Label.objects.filter(project=run.project_id).values_list("name", flat=True)),
+        picture_from_url=fetch_image if settings.FETCH_IMAGES else None,
+        base=beside.resolve().parent if beside else None,
+    )
+
+
+def live_board(run: ImportRun, board: str) -> Iterator[Row | Refused]:
+    state = dict(run.options.get("seen", {}))
+    yield from fourchan_live.collect(
+        board,
+        api=settings.FOURCHAN_API,
+        images=settings.FOURCHAN_IMAGES,
+        threads=int(run.options.get("threads", 10)),
+        with_pictures=bool(run.options.get("with_pictures", True)),
+        state=state,
+    )
+    run.options["seen"] = state
+    run.save(update_fields=["options"])
+
+
+@contextmanager
+def local_copy(run: ImportRun, path: Path | None) -> Iterator[Path]:
+    """Readers want a file they can seek in; a storage elsewhere (S3) is copied to disk first."""
+    if path:
+        yield path
+        return
+    try:
+        yield Path(default_storage.path(run.path))
+    except NotImplementedError:
+        with tempfile.NamedTemporaryFile(suffix=Path(run.name).suffix) as copy, default_storage.open(run.path) as upload:
+            shutil.copyfileobj(upload, copy)
+            copy.flush()
+            yield Path(copy.name)
+
+
+def record(run: ImportRun, loaded: Loaded) -> None:
+    """In the batch's own transaction, so that the counts on the page are what stands in the table."""
+    kept = ImportRun.objects.filter(pk=run.pk, started=run.started, state=ImportState.RUNNING).update(
+        heartbeat=timezone.now(),
+        imported=F("imported") + loaded.count("imported"),
+        already=F("already") + loaded.count("already there"),
+        refused=F("refused") + loaded.count("refused"),
+        votes=F("votes") + loaded.votes,
+    )
+    if not kept:
+        raise LostClaim
+    run.refresh_from_db(fields=["heartbeat", "imported", "already", "refused", "votes", "stop_asked"])
+
+
+def finish(run: ImportRun, state: ImportState, error: str, report: IO[str]) -> None:
+    with suppress(OSError):  # a full disk must not keep the run from being told as ended
+        report.flush()
+        with Path(report.name).open("rb") as finished:
+            run.report = default_storage.save(f"reports/import-{run.pk}.csv", File(finished))
+    run.state, run.error, run.ended = state, error, timezone.now()
+    run.save(update_fields=["report", "state", "error", "ended"])
+    Event.record(
+        "posts imported", user=run.by, project=run.project,
+        run=run.pk, name=run.name, imported=run.imported, already_there=run.already, refused=run.refused,
+    )  # fmt: skip
+
+
+def said(failure: Exception) -> str:
+    if isinstance(failure, OSError):
+        return f"The disk or the file did not play along: {failure.strerror or failure}. Mend that and run it again."
+    return str(failure)
+
+
+def spreadsheet_safe(line: Line) -> list[str | int]:
+    """A spreadsheet runs cells that begin like a formula, and these come from strangers' files."""
+    cells = [line.external_id, line.outcome, line.detail]
+    return [line.number, *("'" + cell if cell[:1] in "=+-@\t\r" and cell else cell for cell in cells)]
