@@ -1,3 +1,9 @@
+import ipaddress
+import logging
+import os
+import sys
+from typing import Any
+
 import pytest
 from django.conf import settings
 
@@ -8,12 +14,45 @@ settings.DATABASE_POOL = 0
 settings.DATABASES["default"]["OPTIONS"].pop("pool", None)
 database.attach(settings.VAR_DIR / "postgres-test", throwaway=True)
 
+# Files are served as they lie, passwords are hashed in no time, and a login is no news.
+settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+logging.getLogger("axes").setLevel(logging.WARNING)
+
+# Two runs in one checkout would drop each other's test database: TEST_DB=mine sets one apart.
+if apart := os.environ.get("TEST_DB"):
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_{database.NAME}_{apart}"
+
+
+def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """No test asks anything of another machine. Python reports each attempt here, whichever library makes it."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event in {"socket.connect", "socket.sendto", "socket.sendmsg"} and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return
+    if not is_here(host.decode() if isinstance(host, bytes) else host):
+        raise RuntimeError(f"A test wanted to reach {host}; tests stay on this machine.")  # no OSError: nobody retries
+
+
+def is_here(host: str | None) -> bool:
+    if host in {None, "", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback  # type: ignore[arg-type]
+    except ValueError:
+        return False
+
+
+sys.addaudithook(refuse_network)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "ignore:No directory at:UserWarning")  # nothing is collected for tests
+
 
 @pytest.fixture(autouse=True)
 def _own_files(settings, tmp_path):
     """No test writes where the product keeps its data."""
     settings.MEDIA_ROOT = tmp_path / "media"
-    settings.STORAGES = settings.STORAGES | {
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    }
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

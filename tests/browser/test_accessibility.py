@@ -1,0 +1,183 @@
+"""Every page, with something on it: readable by everybody, in both colour schemes, and on a narrow phone.
+
+A new page is one more line in PAGES; a new address without a page of its own is one more name in NO_PAGE.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from annotate.first_start import demo_rows
+from annotate.importing.load import Loader
+from annotate.models import ApiToken, Disagreement, ImportRun, Invitation, Project, Role, User
+from tests.make import make_member, make_post, make_project, make_user, make_vote
+
+# url name, what of `things` it shows, who looks at it
+PAGES = [
+    ("home", "nothing", "admin"),
+    ("home", "nothing", "stranger"),
+    ("login", "nothing", "nobody"),
+    ("invited", "invitation", "nobody"),
+    ("invited", "invitation", "stranger"),
+    ("account", "nothing", "admin"),
+    ("people", "project", "admin"),
+    ("project_new", "nothing", "admin"),
+    ("project", "project", "admin"),
+    ("project", "project", "reviewer"),
+    ("project", "empty project", "admin"),
+    ("settings", "project", "admin"),
+    ("guidelines", "project", "admin"),
+    ("guidelines", "empty project", "reviewer"),
+    ("posts", "project", "admin"),
+    ("posts", "empty project", "admin"),
+    ("post", "settled post", "admin"),
+    ("post", "contested post", "reviewer"),
+    ("templates", "project", "admin"),
+    ("imports", "project", "admin"),
+    ("imports", "empty project", "admin"),
+    ("import_new", "project", "admin"),
+    ("import", "draft import", "admin"),
+    ("import", "running import", "admin"),
+    ("import", "done import", "admin"),
+    ("import", "failed import", "admin"),
+]
+# Actions, fragments and files: what they answer is no page, or the page of another name.
+NO_PAGE = {
+    "logout", "login_once", "password", "token_new", "token_revoke",
+    "invite", "invitation_revoke", "role_change", "member_remove",
+    "label_colours", "image", "thumb", "template_name",
+    "import_start", "import_progress", "import_stop", "import_report",
+}  # fmt: skip
+# address -> its status; the reviewer looks
+TURNED_AWAY = {
+    "/no-such-page": 404,
+    "/p/no-such-project/": 404,
+    "/p/memes/settings": 403,
+    "/login/MQ/spent-link": 410,
+    "/invited/no-such-secret": 404,
+}
+NOT_OURS = {"admin", "api"}  # namespaces whose pages come with a library
+# Nothing while the page fits; what scrolls in a box of its own does not count.
+WHAT_SPILLS_OVER = """() => {
+  if (document.documentElement.scrollWidth <= innerWidth) return [];
+  const wide = [...document.body.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > innerWidth);
+  return wide.map((one) => one.cloneNode().outerHTML);
+}"""
+
+
+@pytest.fixture
+def people(live_server: Any) -> dict[str, User | None]:
+    project = make_project("Memes", question="What sentiment?", guidelines="# Bullish\n\nA *rise*, or [hope](/).")
+    empty = make_project("Empty", labels=())
+    admin = make_user("ada", is_superuser=True)
+    reviewer = make_member(project, Role.REVIEWER, "rae")
+    empty.memberships.create(user=reviewer)
+    return {"admin": admin, "reviewer": reviewer, "stranger": make_user("sam"), "nobody": None}
+
+
+@pytest.fixture
+def things(people: dict[str, User | None]) -> dict[str, dict[str, Any]]:
+    """What the pages show: by name, the arguments of its address."""
+    project, admin = Project.objects.get(slug="memes"), people["admin"]
+    assert admin is not None
+    fill(project)
+    ApiToken.issue(admin, "notebook")
+    _, secret = Invitation.issue(project, Role.REVIEWER, admin, note="for Kim")
+    runs = {f"{state} import": run.pk for state, run in make_imports(project, admin).items()}
+    posts = {"settled post": project.posts.filter(state="settled")[0].pk}
+    posts |= {"contested post": project.posts.get(state="contested").pk}
+    return {
+        "nothing": {},
+        "project": {"slug": project.slug},
+        "empty project": {"slug": "empty"},
+        "invitation": {"secret": secret},
+    } | {name: {"slug": project.slug, "pk": pk} for name, pk in (runs | posts).items()}
+
+
+def fill(project: Project) -> None:
+    drawn = ImportRun.objects.create(project=project, name="drawn posts", state="queued", holdout=True)
+    drawn.claim()
+    drawn.imported = Loader(drawn).load(list(islice(demo_rows(), 6))).count("imported")
+    drawn.state, drawn.ended = "done", drawn.started
+    drawn.save()
+    post = make_post(project, "to the moon, they said", state="contested")
+    Disagreement.objects.create(post=post, why="split")
+    make_vote(post, "gpt", "bullish", confidence=0.8, reason="Rockets.", cost="0.0004")
+    make_vote(post, "gemini", "bearish", confidence=0.6, reason="Sarcasm.")
+    make_vote(post, "keywords", reason="Nothing matched.")
+    make_post(project, "wagmi", label="bullish")
+    make_post(project, "gm")
+
+
+def make_imports(project: Project, admin: User) -> dict[str, ImportRun]:
+    path = default_storage.save("uploads/posts.csv", ContentFile(b"id,text,label\n1,gm,bullish\n2,ngmi,bearish\n"))
+    figures = {
+        "draft": {},
+        "running": {"total": 900, "imported": 300, "already": 5},
+        "done": {"total": 900, "imported": 890, "already": 4, "refused": 6, "votes": 1700},
+        "failed": {"error": "The file ends in the middle of a row.", "imported": 12},
+    }
+    return {state: make_import(project, admin, path, state, numbers) for state, numbers in figures.items()}
+
+
+def make_import(project: Project, by: User, path: str, state: str, figures: dict[str, Any]) -> ImportRun:
+    times = {} if state == "draft" else {"started": timezone.now(), "heartbeat": timezone.now()}
+    if state in {"done", "failed"}:
+        times["ended"] = timezone.now()
+    return ImportRun.objects.create(
+        project=project, by=by, name="posts.csv", path=path, state=state, **times, **figures
+    )
+
+
+@pytest.fixture
+def visit(page, login, people, things):
+    def go(name: str, thing: str, who: str) -> None:
+        if user := people[who]:
+            login(page, user)
+        answer = page.goto(reverse(name, kwargs=things[thing]))
+        assert answer.status == 200
+
+    return go
+
+
+@pytest.mark.parametrize("shown", PAGES, ids=" ".join)
+def test_everybody_can_read_it(page, visit, axe, shown):
+    visit(*shown)
+    axe(page)
+
+
+@pytest.mark.parametrize("shown", PAGES, ids=" ".join)
+def test_it_fits_a_narrow_phone(page, visit, shown):
+    """WCAG 1.4.10: at 320 pixels nobody scrolls sideways to read a line."""
+    page.set_viewport_size({"width": 320, "height": 640})
+    visit(*shown)
+    spilt = page.evaluate(WHAT_SPILLS_OVER)
+    assert not spilt, "Wider than the screen:\n" + "\n".join(spilt)
+
+
+@pytest.mark.parametrize(("address", "status"), TURNED_AWAY.items())
+def test_everybody_can_read_why_they_are_turned_away(page, login, people, axe, complaints, address, status):
+    login(page, people["reviewer"])
+    answer = page.goto(address)
+    assert answer.status == status
+    axe(page)
+    complaints.clear()  # the browser itself reports the status
+
+
+def test_every_address_is_listed():
+    listed = {name for name, _, _ in PAGES} | NO_PAGE
+    assert listed == set(addresses(get_resolver()))
+
+
+def addresses(resolver: URLResolver, namespace: str = "") -> Iterator[str]:
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLPattern) and entry.name:
+            yield f"{namespace}{entry.name}"
+        elif isinstance(entry, URLResolver) and entry.namespace not in NOT_OURS:
+            yield from addresses(entry, f"{namespace}{entry.namespace}:" if entry.namespace else namespace)
