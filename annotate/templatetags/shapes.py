@@ -1,3 +1,70 @@
+"""How figures, money, shares and moments are written everywhere."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
 from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from annotate import colours
 
 register = template.Library()
+register.filter("shades", colours.shades)
+
+NONE = "–"
+SPANS = [(60, "min", 60), (3600, "h", 24), (86400, "day", 14)]
+# Keys of rows mean nothing to a reader, and an invitation's note may hold somebody's address.
+UNTOLD = {"run", "pk", "id", "user", "member", "invitation", "token", "note"}
+
+
+@register.filter
+def number(value: float | None) -> str:
+    return NONE if value is None else f"{value:,}"
+
+
+@register.filter
+def money(value: Decimal | float | None) -> str:
+    """An unknown price is not a price of nothing, and a small one is not rounded to nothing."""
+    if value is None:
+        return "unknown"
+    if 0 < value < 0.0001:
+        return "under $0.0001"
+    return f"${value:,.4f}" if 0 < value < 0.1 else f"${value:,.2f}"
+
+
+@register.filter
+def percent(part: float, whole: float) -> str:
+    """Only nothing is 0% and only everything is 100%."""
+    if not whole:
+        return NONE
+    share = 100 * part / whole
+    if 0 < share < 1:
+        return "<1%"
+    return ">99%" if 99 < share < 100 else f"{share:.0f}%"
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    seconds = int((timezone.now() - moment).total_seconds())
+    if seconds < 60:
+        return "just now"
+    for size, unit, most in SPANS:
+        if seconds < size * most:
+            count = seconds // size
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    return date_format(timezone.localtime(moment), "j M Y")
+
+
+@register.filter
+def facts(data: dict[str, Any]) -> str:
+    """What an event noted beside its verb, in a line: words as they are, counts with their name, the largest first."""
+    told = {key: value for key, value in data.items() if value and key not in UNTOLD}
+    said = [value for value in told.values() if isinstance(value, str)]
+    listed = [", ".join(map(str, value)) for value in told.values() if isinstance(value, list)]
+    counts = sorted(((value, key) for key, value in told.items() if type(value) is int), reverse=True)
+    counted = [f"{number(value)} {key.replace('_', ' ')}" for value, key in counts]
+    return ", ".join(said + listed + counted)
