@@ -1,0 +1,254 @@
+from typing import Any
+
+from django.contrib import auth, messages
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render, resolve_url
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+
+from annotate import team
+from annotate.access import me, requires
+from annotate.forms.people import InviteForm, LoginForm, NewAccountForm, ProfileForm, RoleForm, TokenForm, password_form
+from annotate.login_links import BACKEND, enter
+from annotate.models import Event, Invitation, Membership, Project, Role, User
+from annotate.models.people import NotOpen
+
+# --- Coming and going
+
+
+@login_not_required
+@never_cache
+@sensitive_post_parameters("password")
+def login(request: HttpRequest) -> HttpResponse:
+    onward = onward_from(request)
+    if request.user.is_authenticated:
+        return redirect(onward)
+    form = LoginForm(request, request.POST or None)
+    if form.is_valid():
+        auth.login(request, form.get_user())
+        return redirect(onward)
+    return render(request, "people/login.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+def onward_from(request: HttpRequest) -> str:
+    """Only to a page of ours, and never in a circle."""
+    onward = request.GET.get("next", "")
+    ours = url_has_allowed_host_and_scheme(onward, {request.get_host()}, require_https=request.is_secure())
+    return onward if ours and not onward.startswith(reverse("login")) else resolve_url("home")
+
+
+@login_not_required
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    auth.logout(request)
+    return redirect("login")
+
+
+@login_not_required
+@never_cache
+@require_GET
+def login_once(request: HttpRequest, uid: str, token: str) -> HttpResponse:
+    user = enter(request, uid, token)
+    if user is None:
+        return render(request, "people/link_spent.html", status=410)
+    if not user.has_usable_password():
+        words = 'You have no password yet. Set one on <a href="{}">your account page</a>, for the next time.'
+        messages.info(request, format_html(words, reverse("account")))
+    return redirect("home")
+
+
+@login_not_required
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+def invited(request: HttpRequest, secret: str) -> HttpResponse:
+    invitation = Invitation.objects.by_secret(secret)
+    if invitation is None or not invitation.is_open:
+        return turned_away(request, invitation)
+    try:
+        if request.user.is_authenticated:
+            return accept_as_oneself(request, invitation)
+        return accept_as_newcomer(request, invitation)
+    except NotOpen:
+        return turned_away(request, invitation)
+
+
+def turned_away(request: HttpRequest, invitation: Invitation | None) -> HttpResponse:
+    context = {"invitation": invitation}
+    return render(request, "people/invited_too_late.html", context, status=410 if invitation else 404)
+
+
+def accept_as_oneself(request: HttpRequest, invitation: Invitation) -> HttpResponse:
+    """An invitation that would change nothing is left for whom it was meant."""
+    user = me(request)
+    held = user.role_in(invitation.project)
+    gains = held is None or not held.covers(Role(invitation.role))
+    if request.method == "POST" and gains:
+        return welcome(request, invitation, team.join(invitation, lambda: user))
+    return render(request, "people/invited.html", {"invitation": invitation, "held": held, "gains": gains})
+
+
+def accept_as_newcomer(request: HttpRequest, invitation: Invitation) -> HttpResponse:
+    form = NewAccountForm(request.POST or None)
+    if form.is_valid():
+        user = team.join(invitation, form.save)
+        auth.login(request, user, backend=BACKEND)
+        return welcome(request, invitation, user)
+    context = {"invitation": invitation, "form": form}
+    return render(request, "people/invited.html", context, status=422 if form.is_bound else 200)
+
+
+def welcome(request: HttpRequest, invitation: Invitation, user: User) -> HttpResponse:
+    role = Role(invitation.role).label.lower()
+    messages.success(request, f"Welcome to {invitation.project}, {user.get_short_name() or user}. Your role is {role}.")
+    return redirect(invitation.project)
+
+
+# --- One's own account
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def account(request: HttpRequest) -> HttpResponse:
+    form = ProfileForm(request.POST or None, instance=User.objects.get(pk=me(request).pk))
+    if form.is_valid():
+        form.save()
+        messages.success(request, "Saved.")
+        return redirect("account")
+    return account_page(request, profile=form)
+
+
+def account_page(request: HttpRequest, **forms: Any) -> HttpResponse:
+    """Three forms on one page; a view hands over the one that it could not accept, or the secret that it made."""
+    user = me(request)
+    context = {
+        "profile": ProfileForm(instance=user),
+        "password": password_form(user),
+        "token": TokenForm(),
+        "tokens": user.api_tokens.all(),
+    } | forms
+    bound = any(getattr(form, "is_bound", False) for form in forms.values())
+    return render(request, "people/account.html", context, status=422 if bound else 200)
+
+
+@never_cache
+@sensitive_post_parameters()
+def password(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return redirect("account")
+    form = password_form(me(request), request.POST)
+    if not form.is_valid():
+        return account_page(request, password=form)
+    auth.update_session_auth_hash(request, form.save())
+    messages.success(request, "Your password is set. Every other browser you were logged in with is logged out.")
+    return redirect("account")
+
+
+@never_cache
+@sensitive_variables("secret")
+def token_new(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return redirect("account")
+    form = TokenForm(request.POST)
+    if not form.is_valid():
+        return account_page(request, token=form)
+    secret = form.issue(me(request))
+    return account_page(request, secret=secret, secret_name=form.cleaned_data["name"])
+
+
+@require_POST
+def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    token = get_object_or_404(me(request).api_tokens, pk=pk)
+    token.delete()
+    Event.record("token revoked", user=me(request), name=token.name)
+    messages.success(request, f"The token {token.name} is revoked; whatever used it is locked out from now on.")
+    return redirect("account")
+
+
+# --- The people in a project
+
+
+@never_cache
+@require_safe
+@requires(Role.ADMIN)
+def people(request: HttpRequest, project: Project) -> HttpResponse:
+    return people_page(request, project)
+
+
+def people_page(request: HttpRequest, project: Project, status: int = 200, **context: Any) -> HttpResponse:
+    members = project.memberships.select_related("user").order_by("user__username")
+    context = {
+        "project": project,
+        "members": [(member, RoleForm({"role": member.role}, auto_id=f"member-{member.pk}-%s")) for member in members],
+        "site_admins": User.objects.filter(is_superuser=True, is_active=True).order_by("username"),
+        "invitations": project.invitations.open().select_related("created_by"),
+        "form": InviteForm(),
+    } | context
+    return render(request, "people/people.html", context, status=status)
+
+
+@never_cache
+@sensitive_variables("secret")
+@requires(Role.ADMIN)
+def invite(request: HttpRequest, project: Project) -> HttpResponse:
+    if request.method != "POST":
+        return redirect("people", project.slug)
+    form = InviteForm(request.POST)
+    if not form.is_valid():
+        return people_page(request, project, 422, form=form)
+    secret = team.invite(project, by=me(request), **form.cleaned_data)
+    link = request.build_absolute_uri(reverse("invited", args=[secret]))
+    return people_page(request, project, link=link, invited=form.cleaned_data)
+
+
+@require_POST
+@requires(Role.ADMIN)
+def invitation_revoke(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    team.withdraw(get_object_or_404(project.invitations, pk=pk, used_at=None), me(request))
+    messages.success(request, "The invitation is withdrawn; its link no longer works.")
+    return redirect("people", project.slug)
+
+
+@require_POST
+@requires(Role.ADMIN)
+def role_change(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    member = member_of(project, pk)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        raise BadRequest("There is no such role.")
+    role: Role = form.cleaned_data["role"]
+    try:
+        team.change_role(member, role, me(request))
+        messages.success(request, f"{member.user} is now {role.label.lower()}.")
+    except team.LastAdmin as refused:
+        messages.error(request, str(refused))
+    return back_to_people(request, project)
+
+
+@require_POST
+@requires(Role.ADMIN)
+def member_remove(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    member = member_of(project, pk)
+    try:
+        team.remove(member, me(request))
+        messages.success(request, f"{member.user} is no longer in {project}. What they labelled stays.")
+    except team.LastAdmin as refused:
+        messages.error(request, str(refused))
+    return back_to_people(request, project)
+
+
+def member_of(project: Project, pk: int) -> Membership:
+    return get_object_or_404(project.memberships.select_related("user", "project"), pk=pk)
+
+
+def back_to_people(request: HttpRequest, project: Project) -> HttpResponse:
+    """Who just gave up the role, or left, would find that door closed."""
+    held = me(request).role_in(project)
+    if held is None:
+        return redirect("home")
+    return redirect("people" if held.covers(Role.ADMIN) else "project", project.slug)

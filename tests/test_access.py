@@ -1,0 +1,184 @@
+"""Every address against every kind of person. An address that is not in the table below fails the test."""
+
+import io
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.test import Client
+from django.urls import get_resolver, reverse
+from PIL import Image as Picture
+
+from annotate import images
+from annotate.importing import doors
+from annotate.models import Image, Invitation, Role, Template
+
+from .make import make_member, make_post, make_project, make_user
+
+PEOPLE = ("nobody", "stranger", "reviewer", "lead", "admin", "root")
+
+# For each of the PEOPLE a status, or `login` where they are sent to that page.
+TABLE = """
+GET  home                login  302  302  302  302  200
+GET  project_new         login  403  403  403  403  200
+POST project_new         login  403  403  403  403  422
+
+GET  login                 200  302  302  302  302  302
+POST login                 422  302  302  302  302  302
+POST logout                302  302  302  302  302  302
+GET  login_once            410  410  410  410  410  410
+GET  invited               200  200  200  200  200  200
+POST invited               422  302  302  200  200  200
+GET  account             login  200  200  200  200  200
+POST account             login  302  302  302  302  302
+GET  password            login  302  302  302  302  302
+POST password            login  422  422  422  422  422
+GET  token_new           login  302  302  302  302  302
+POST token_new           login  422  422  422  422  422
+POST token_revoke        login  404  404  404  404  404
+
+GET  people              login  404  403  403  200  200
+GET  invite              login  404  403  403  302  302
+POST invite              login  404  403  403  422  422
+POST invitation_revoke   login  404  403  403  302  302
+POST role_change         login  404  403  403  400  400
+POST member_remove       login  404  403  403  302  302
+
+GET  project             login  404  200  200  200  200
+GET  settings            login  404  403  403  200  200
+POST settings            login  404  403  403  422  422
+GET  guidelines          login  404  200  200  200  200
+GET  label_colours       login  404  200  200  200  200
+
+GET  posts               login  404  200  200  200  200
+GET  post                login  404  200  200  200  200
+GET  templates           login  404  200  200  200  200
+POST template_name       login  404  403  302  302  302
+GET  image               login  404  200  200  200  200
+GET  thumb               login  404  200  200  200  200
+
+GET  imports             login  404  403  403  200  200
+GET  import_new          login  404  403  403  200  200
+POST import_new          login  404  403  403  422  422
+GET  import              login  404  403  403  200  200
+POST import_start        login  404  403  403  422  422
+GET  import_progress     login  404  403  403  200  200
+POST import_stop         login  404  403  403  302  302
+GET  import_report       login  404  403  403  200  200
+
+GET  api:api-root          404  404  404  404  404  404
+GET  api:openapi-view    login  200  200  200  200  200
+GET  api:openapi-json    login  200  200  200  200  200
+GET  api:projects          401  200  200  200  200  200
+GET  api:project           401  404  200  200  200  200
+GET  api:posts             401  404  200  200  200  200
+POST api:import_posts      401  404  403  403  202  202
+GET  api:post              401  404  200  200  200  200
+GET  api:import_state      401  404  403  403  200  200
+
+GET  admin:index         login login login login login 200
+GET  admin:login         login  403  403  403  403  302
+"""
+
+ROWS = [line.split() for line in TABLE.splitlines() if line]
+
+
+def patterns(resolver, namespace=""):
+    for entry in resolver.url_patterns:
+        if hasattr(entry, "url_patterns"):
+            yield from patterns(entry, f"{namespace}{entry.namespace}:" if entry.namespace else namespace)
+        else:
+            yield f"{namespace}{entry.name}", entry.pattern
+
+
+PATTERNS = list(patterns(get_resolver()))
+
+
+@pytest.fixture
+def world(db):
+    """One project with one of everything, and what the addresses need to name it."""
+    project = make_project("Memes")
+    boss = make_member(project, Role.ADMIN, "boss")
+    image, template = picture(), Template.objects.create(project=project, size=2)
+    run = doors.receive(project, boss, ContentFile(b"text\ngm\n", name="posts.csv"))
+    run.report = default_storage.save("report.csv", ContentFile(b"row,why\n"))
+    run.save()
+    invitation, secret = Invitation.issue(project, Role.LEAD, boss)
+    post = make_post(project, image=image, template=template)
+    return {
+        "people": {
+            "stranger": make_member(make_project(), Role.ADMIN), "reviewer": make_member(project, Role.REVIEWER),
+            "lead": make_member(project, Role.LEAD), "admin": make_member(project, Role.ADMIN),
+            "root": make_user(is_superuser=True, is_staff=True),
+        },
+        "given": {
+            "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
+            "post_id": post.pk, "import_id": run.pk,
+        },
+        "pk": {
+            "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "template_name": template.pk,
+            "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
+        } | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
+        "name": {"image": image.file_name, "thumb": f"{image.sha256}.webp"},
+    }  # fmt: skip
+
+
+def picture():
+    file = io.BytesIO()
+    Picture.new("RGB", (40, 30), "teal").save(file, "png")
+    seen = images.inspect(file.getvalue())
+    images.store(seen)
+    return Image.objects.create(
+        sha256=seen.sha256, format=seen.format, width=seen.width, height=seen.height,
+        bytes=len(seen.data), fingerprint=seen.fingerprint,
+    )  # fmt: skip
+
+
+def address_of(name, world):
+    pattern = next(pattern for known, pattern in PATTERNS if known == name)
+    given = world["given"] | {kind: world[kind].get(name) for kind in ("pk", "name")}
+    return reverse(name, kwargs={key: given[key] for key in pattern.regex.groupindex})
+
+
+def status_for(person, world, method, address):
+    """As if it had never been asked: whatever the request changed is rolled back."""
+    client = Client(raise_request_exception=False)
+    with transaction.atomic():
+        if person != "nobody":
+            client.force_login(world["people"][person])
+        response = client.generic(method, address, "sent=1", "application/x-www-form-urlencoded")
+        transaction.set_rollback(True)
+    asks = response.status_code == 302 and response.url.startswith((reverse("login") + "?", reverse("admin:login")))
+    return "login" if asks else str(response.status_code)
+
+
+@pytest.mark.parametrize(("method", "name", "expected"), [(row[0], row[1], row[2:]) for row in ROWS])
+def test_an_address_answers_each_person_as_the_table_says(world, method, name, expected):
+    address = address_of(name, world)
+    answers = {person: status_for(person, world, method, address) for person in PEOPLE}
+    assert answers == dict(zip(PEOPLE, expected, strict=True))
+
+
+def test_every_address_is_in_the_table():
+    known = {name for _, name, *_ in ROWS}
+    asked = {name for name, _ in PATTERNS if not name.startswith("admin:")}
+    assert asked - known == set()
+    assert known - asked == {"admin:index", "admin:login"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_does_only_what_the_table_says(world, method):
+    rows = {(row[0], row[1]) for row in ROWS}
+    silent = [name for name, _ in PATTERNS if ":" not in name and (method, name) not in rows]
+    answers = {name: status_for("root", world, method, address_of(name, world)) for name in silent}
+    assert set(answers.values()) == {"405"}, answers
+
+
+@pytest.mark.parametrize("person", ["nobody", "admin"])
+def test_no_page_of_the_site_administration_is_open_to_others(world, person):
+    entrances = {"admin:login", "admin:logout", "admin:None"}
+    for name, pattern in PATTERNS:
+        if name.startswith("admin:") and name not in entrances:
+            keys = {key: "annotate" if key == "app_label" else "1" for key in pattern.regex.groupindex}
+            assert status_for(person, world, "GET", reverse(name, kwargs=keys)) == "login", name
