@@ -1,0 +1,3 @@
+from .posts import DemoPost, draw_posts
+
+__all__ = ["DemoPost", "draw_posts"]
