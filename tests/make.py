@@ -18,9 +18,7 @@ def make_user(username: str = "", **fields: Any) -> User:
     return user
 
 
-def make_project(
-    name: str = "", labels: tuple[str, ...] = ("bearish", "neutral", "bullish"), **fields: Any
-) -> Project:
+def make_project(name: str = "", labels: tuple[str, ...] = ("bearish", "neutral", "bullish"), **fields: Any) -> Project:
     name = name or f"Project {next(numbers)}"
     fields.setdefault("question", "What sentiment?")
     project = Project.objects.create(name=name, slug=Project.free_slug(name), **fields)

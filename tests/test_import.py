@@ -44,7 +44,9 @@ def report_of(run) -> list[dict[str, str]]:
 
 
 def picture(words: str = "", seed: int = 0, size: int = 200) -> bytes:
-    drawing = Drawing.effect_noise((size, size), 40).convert("RGB") if seed < 0 else Drawing.new("RGB", (size, size), "white")
+    drawing = (
+        Drawing.effect_noise((size, size), 40).convert("RGB") if seed < 0 else Drawing.new("RGB", (size, size), "white")
+    )
     pen = ImageDraw.Draw(drawing)
     for n in range(6):
         x, y = (37 * (n + 1) * (seed + 3)) % size, (53 * (n + 2) * (seed + 5)) % size
@@ -75,9 +77,7 @@ class TestRowsBecomePosts:
         before = list(Post.objects.values()), list(Vote.objects.values()), list(Disagreement.objects.values())
         run = bring_in(project, path)
         assert (run.imported, run.already, run.refused) == (0, 2, 0)
-        assert before == (
-            list(Post.objects.values()), list(Vote.objects.values()), list(Disagreement.objects.values())
-        )
+        assert before == (list(Post.objects.values()), list(Vote.objects.values()), list(Disagreement.objects.values()))
 
     def test_without_an_id_the_content_is_the_id(self, project, tmp_path):
         path = write(tmp_path, "text", "same words", "same words", "other words")
@@ -159,7 +159,13 @@ class TestVotesComeAlong:
     def test_columns_become_voters_and_agreement_settles(self, project, tmp_path):
         run = bring_in(
             project,
-            write(tmp_path, "id,text,gpt-4o-mini,gemini", "a,one,bullish,bullish", "b,two,bullish,bearish", "c,three,bullish,"),
+            write(
+                tmp_path,
+                "id,text,gpt-4o-mini,gemini",
+                "a,one,bullish,bullish",
+                "b,two,bullish,bearish",
+                "c,three,bullish,",
+            ),
         )
         assert run.votes == 5
         assert list(project.voters.values_list("name", flat=True)) == ["gemini", "gpt-4o-mini"]
@@ -168,7 +174,9 @@ class TestVotesComeAlong:
         assert Disagreement.objects.get().why == "split"
 
     def test_an_answer_outside_the_labels_is_an_abstention_with_its_words_kept(self, project, tmp_path):
-        bring_in(project, write(tmp_path, "id,text,gpt,gemini", "a,one,slightly bullish,bullish", "b,two,bearish,bearish"))
+        bring_in(
+            project, write(tmp_path, "id,text,gpt,gemini", "a,one,slightly bullish,bullish", "b,two,bearish,bearish")
+        )
         vote = Vote.objects.get(voter__name="gpt", post__external_id="a")
         assert vote.label is None
         assert "slightly bullish" in vote.reason
@@ -230,7 +238,7 @@ class TestTheRun:
 
     def test_waits_until_somebody_has_seen_the_first_rows(self, run):
         assert run.state == ImportState.DRAFT
-        assert doors.preview(run).rows[0]["text"] == "text 0"
+        assert doors.preview(run)[0].rows[0]["text"] == "text 0"
 
     def test_is_carried_out_by_the_task(self, run, project):
         doors.begin(run)

@@ -31,9 +31,11 @@ def collect(project: Project, by: User, board: str, threads: int, with_pictures:
     return run
 
 
-def preview(run: ImportRun) -> formats.Preview:
+def preview(run: ImportRun) -> tuple[formats.Preview, int | None]:
+    """What was understood of the file, and about how many rows it has."""
     with local_copy(run, None) as local:
-        return formats.preview(local, run.name, reading_options(run))
+        options = reading_options(run)
+        return formats.preview(local, run.name, options), formats.count(local, run.name, options)
 
 
 def begin(run: ImportRun) -> bool:

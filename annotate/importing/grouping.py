@@ -17,7 +17,7 @@ class TemplateGroups:
         self.touched: set[int] = set()
 
     def assign(self, images: Iterable[Image]) -> None:
-        """Before the posts are inserted: finds or makes the group of every picture, and joins what a newcomer bridges."""
+        """Before the posts are inserted: finds or makes every picture's group, and joins what a newcomer bridges."""
         fresh = list({image.pk: image for image in images if image.pk not in self.home}.values())
         ids = iter(free_ids(len(fresh)))
         made: list[int] = []

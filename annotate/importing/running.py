@@ -11,7 +11,7 @@ from typing import IO
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -39,7 +39,10 @@ def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | Non
         lines = csv.writer(report)
         lines.writerow(["row", "id", "outcome", "detail"])
         try:
-            state, error = load_all(run, path, lambda batch: lines.writerows(map(spreadsheet_safe, batch)), progress), ""
+            state, error = (
+                load_all(run, path, lambda batch: lines.writerows(map(spreadsheet_safe, batch)), progress),
+                "",
+            )
         except LostClaim:
             return False
         except (Unreadable, OSError) as failure:
@@ -89,21 +92,43 @@ def reading_options(run: ImportRun, beside: Path | None = None) -> formats.Optio
         labels=tuple(Label.objects.filter(project=run.project_id).values_list("name", flat=True)),
         picture_from_url=fetch_image if settings.FETCH_IMAGES else None,
         base=beside.resolve().parent if beside else None,
+        board=str(run.options.get("board", "")),
     )
 
 
 def live_board(run: ImportRun, board: str) -> Iterator[Row | Refused]:
-    state = dict(run.options.get("seen", {}))
-    yield from fourchan_live.collect(
-        board,
-        api=settings.FOURCHAN_API,
-        images=settings.FOURCHAN_IMAGES,
-        threads=int(run.options.get("threads", 10)),
-        with_pictures=bool(run.options.get("with_pictures", True)),
-        state=state,
-    )
-    run.options["seen"] = state
+    """What was seen last time is not asked for again. Its rule of one request a second holds for all of us together."""
+    seen = last_seen(run, board)
+    with only_one_collector():
+        yield from fourchan_live.collect(
+            board,
+            api=settings.FOURCHAN_API,
+            images=settings.FOURCHAN_IMAGES,
+            threads=int(run.options.get("threads", 10)),
+            with_pictures=bool(run.options.get("with_pictures", True)),
+            state=seen,
+        )
+    run.options["seen"] = seen
     run.save(update_fields=["options"])
+
+
+def last_seen(run: ImportRun, board: str) -> dict[str, str]:
+    earlier = ImportRun.objects.filter(project=run.project_id, options__board=board, options__has_key="seen")
+    options = earlier.values_list("options", flat=True).first()
+    return dict(options["seen"]) if options else {}
+
+
+@contextmanager
+def only_one_collector() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext('fourchan'))")
+        if not cursor.fetchone()[0]:
+            raise Unreadable("Another board is being collected, and there is one request a second for all; try later.")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtext('fourchan'))")
 
 
 @contextmanager
@@ -115,7 +140,10 @@ def local_copy(run: ImportRun, path: Path | None) -> Iterator[Path]:
     try:
         yield Path(default_storage.path(run.path))
     except NotImplementedError:
-        with tempfile.NamedTemporaryFile(suffix=Path(run.name).suffix) as copy, default_storage.open(run.path) as upload:
+        with (
+            tempfile.NamedTemporaryFile(suffix=Path(run.name).suffix) as copy,
+            default_storage.open(run.path) as upload,
+        ):
             shutil.copyfileobj(upload, copy)
             copy.flush()
             yield Path(copy.name)

@@ -13,362 +13,731 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Image',
+            name="Image",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sha256', models.CharField(max_length=64, unique=True)),
-                ('format', models.CharField(max_length=8)),
-                ('width', models.PositiveIntegerField()),
-                ('height', models.PositiveIntegerField()),
-                ('bytes', models.PositiveIntegerField()),
-                ('fingerprint', models.BigIntegerField()),
-                ('created', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sha256", models.CharField(max_length=64, unique=True)),
+                ("format", models.CharField(max_length=8)),
+                ("width", models.PositiveIntegerField()),
+                ("height", models.PositiveIntegerField()),
+                ("bytes", models.PositiveIntegerField()),
+                ("fingerprint", models.BigIntegerField()),
+                ("created", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='VoteTally',
+            name="VoteTally",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('voter_id', models.BigIntegerField(db_index=True)),
-                ('label_id', models.BigIntegerField(null=True)),
-                ('votes', models.BigIntegerField()),
-                ('cost', models.DecimalField(decimal_places=8, max_digits=20)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("voter_id", models.BigIntegerField(db_index=True)),
+                ("label_id", models.BigIntegerField(null=True)),
+                ("votes", models.BigIntegerField()),
+                ("cost", models.DecimalField(decimal_places=8, max_digits=20)),
             ],
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('last_used', models.DateTimeField(blank=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60)),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("last_used", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_tokens",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created'],
+                "ordering": ["-created"],
             },
         ),
         migrations.CreateModel(
-            name='Project',
+            name="Project",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80)),
-                ('slug', models.SlugField(max_length=60, unique=True)),
-                ('question', models.CharField(max_length=300)),
-                ('guidelines', models.TextField(blank=True)),
-                ('asks_incongruous', models.BooleanField(default=False, help_text='A second answer beside the label: is the post sarcastic, or do picture and text disagree?', verbose_name='ask whether the picture contradicts the text')),
-                ('synthetic', models.BooleanField(default=False, editable=False)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=80)),
+                ("slug", models.SlugField(max_length=60, unique=True)),
+                ("question", models.CharField(max_length=300)),
+                ("guidelines", models.TextField(blank=True)),
+                (
+                    "asks_incongruous",
+                    models.BooleanField(
+                        default=False,
+                        help_text="A second answer beside the label: is the post sarcastic, or do picture and text disagree?",
+                        verbose_name="ask whether the picture contradicts the text",
+                    ),
+                ),
+                ("synthetic", models.BooleanField(default=False, editable=False)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Label',
+            name="Label",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60)),
-                ('meaning', models.TextField(blank=True)),
-                ('key', models.CharField(blank=True, max_length=1)),
-                ('colour', models.CharField(default='#6b6457', max_length=7, validators=[django.core.validators.RegexValidator('\\A#[0-9a-fA-F]{6}\\Z', 'A colour is # and six hexadecimal digits, such as #0b7a5c.')])),
-                ('position', models.PositiveSmallIntegerField(default=0)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='labels', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60)),
+                ("meaning", models.TextField(blank=True)),
+                ("key", models.CharField(blank=True, max_length=1)),
+                (
+                    "colour",
+                    models.CharField(
+                        default="#6b6457",
+                        max_length=7,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A#[0-9a-fA-F]{6}\\Z", "A colour is # and six hexadecimal digits, such as #0b7a5c."
+                            )
+                        ],
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="labels", to="annotate.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position', 'id'],
+                "ordering": ["position", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Invitation',
+            name="Invitation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('reviewer', 'Reviewer'), ('lead', 'Lead'), ('admin', 'Admin')], default='reviewer', max_length=16)),
-                ('note', models.CharField(blank=True, max_length=200)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('expires', models.DateTimeField()),
-                ('used_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations_made', to=settings.AUTH_USER_MODEL)),
-                ('used_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='invitations_used', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("reviewer", "Reviewer"), ("lead", "Lead"), ("admin", "Admin")],
+                        default="reviewer",
+                        max_length=16,
+                    ),
+                ),
+                ("note", models.CharField(blank=True, max_length=200)),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("expires", models.DateTimeField()),
+                ("used_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="invitations_made",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "used_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="invitations_used",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="invitations", to="annotate.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created'],
+                "ordering": ["-created"],
             },
         ),
         migrations.CreateModel(
-            name='ImportRun',
+            name="ImportRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('path', models.CharField(blank=True, help_text='Where the upload lies in the media storage.', max_length=500)),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('holdout', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('draft', 'Not started'), ('queued', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Stopped')], default='draft', max_length=12)),
-                ('heartbeat', models.DateTimeField(blank=True, null=True)),
-                ('stop_asked', models.BooleanField(default=False)),
-                ('total', models.PositiveIntegerField(blank=True, null=True)),
-                ('imported', models.PositiveIntegerField(default=0)),
-                ('already', models.PositiveIntegerField(default=0)),
-                ('refused', models.PositiveIntegerField(default=0)),
-                ('votes', models.PositiveIntegerField(default=0)),
-                ('report', models.CharField(blank=True, max_length=500)),
-                ('error', models.TextField(blank=True)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('started', models.DateTimeField(blank=True, null=True)),
-                ('ended', models.DateTimeField(blank=True, null=True)),
-                ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=255)),
+                (
+                    "path",
+                    models.CharField(
+                        blank=True, help_text="Where the upload lies in the media storage.", max_length=500
+                    ),
+                ),
+                ("options", models.JSONField(blank=True, default=dict)),
+                ("holdout", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Not started"),
+                            ("queued", "Waiting"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Stopped"),
+                        ],
+                        default="draft",
+                        max_length=12,
+                    ),
+                ),
+                ("heartbeat", models.DateTimeField(blank=True, null=True)),
+                ("stop_asked", models.BooleanField(default=False)),
+                ("total", models.PositiveIntegerField(blank=True, null=True)),
+                ("imported", models.PositiveIntegerField(default=0)),
+                ("already", models.PositiveIntegerField(default=0)),
+                ("refused", models.PositiveIntegerField(default=0)),
+                ("votes", models.PositiveIntegerField(default=0)),
+                ("report", models.CharField(blank=True, max_length=500)),
+                ("error", models.TextField(blank=True)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("started", models.DateTimeField(blank=True, null=True)),
+                ("ended", models.DateTimeField(blank=True, null=True)),
+                (
+                    "by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="imports", to="annotate.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('post_id', models.BigIntegerField(null=True)),
-                ('verb', models.CharField(max_length=40)),
-                ('data', models.JSONField(default=dict)),
-                ('user', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                ("post_id", models.BigIntegerField(null=True)),
+                ("verb", models.CharField(max_length=40)),
+                ("data", models.JSONField(default=dict)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="events",
+                        to="annotate.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Tally',
+            name="Tally",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(max_length=12)),
-                ('label_id', models.BigIntegerField(null=True)),
-                ('label_source', models.CharField(max_length=12)),
-                ('voted', models.BooleanField()),
-                ('holdout', models.BooleanField()),
-                ('posts', models.BigIntegerField()),
-                ('project', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='tallies', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("state", models.CharField(max_length=12)),
+                ("label_id", models.BigIntegerField(null=True)),
+                ("label_source", models.CharField(max_length=12)),
+                ("voted", models.BooleanField()),
+                ("holdout", models.BooleanField()),
+                ("posts", models.BigIntegerField()),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tallies",
+                        to="annotate.project",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Template',
+            name="Template",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, max_length=80)),
-                ('size', models.PositiveIntegerField(default=0, editable=False)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='templates', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(blank=True, max_length=80)),
+                ("size", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="templates", to="annotate.project"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Post',
+            name="Post",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('external_id', models.CharField(max_length=200)),
-                ('text', models.TextField(blank=True)),
-                ('source', models.CharField(blank=True, max_length=120)),
-                ('at', models.DateTimeField(help_text='When it was posted, or imported where that is unknown.')),
-                ('meta', models.JSONField(blank=True, default=dict)),
-                ('state', models.CharField(choices=[('waiting', 'Waiting for votes'), ('settled', 'Settled'), ('contested', 'Contested')], default='waiting', max_length=12)),
-                ('label_source', models.CharField(blank=True, choices=[('', 'No label'), ('consensus', 'Consensus of voters'), ('review', 'Review by people'), ('model', 'Tuned model'), ('import', 'Known at import')], default='', max_length=12)),
-                ('incongruous', models.BooleanField(blank=True, null=True)),
-                ('holdout', models.BooleanField(default=False, help_text='In the locked test set: never trained on, never shown.')),
-                ('vote_count', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('content_hash', models.CharField(editable=False, max_length=64)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('search', models.GeneratedField(db_persist=True, expression=django.contrib.postgres.search.SearchVector('text', config='english'), output_field=django.contrib.postgres.search.SearchVectorField())),
-                ('image', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='posts', to='annotate.image')),
-                ('import_run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='posts', to='annotate.importrun')),
-                ('label', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotate.label')),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='posts', to='annotate.project')),
-                ('template', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='posts', to='annotate.template')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("external_id", models.CharField(max_length=200)),
+                ("text", models.TextField(blank=True)),
+                ("source", models.CharField(blank=True, max_length=120)),
+                ("at", models.DateTimeField(help_text="When it was posted, or imported where that is unknown.")),
+                ("meta", models.JSONField(blank=True, default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("waiting", "Waiting for votes"), ("settled", "Settled"), ("contested", "Contested")],
+                        default="waiting",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "label_source",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "No label"),
+                            ("consensus", "Consensus of voters"),
+                            ("review", "Review by people"),
+                            ("model", "Tuned model"),
+                            ("import", "Known at import"),
+                        ],
+                        default="",
+                        max_length=12,
+                    ),
+                ),
+                ("incongruous", models.BooleanField(blank=True, null=True)),
+                (
+                    "holdout",
+                    models.BooleanField(
+                        default=False, help_text="In the locked test set: never trained on, never shown."
+                    ),
+                ),
+                ("vote_count", models.PositiveSmallIntegerField(default=0, editable=False)),
+                ("content_hash", models.CharField(editable=False, max_length=64)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                (
+                    "search",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.contrib.postgres.search.SearchVector("text", config="english"),
+                        output_field=django.contrib.postgres.search.SearchVectorField(),
+                    ),
+                ),
+                (
+                    "image",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="posts",
+                        to="annotate.image",
+                    ),
+                ),
+                (
+                    "import_run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="posts",
+                        to="annotate.importrun",
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="annotate.label",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="posts",
+                        to="annotate.project",
+                    ),
+                ),
+                (
+                    "template",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="posts",
+                        to="annotate.template",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Voter',
+            name="Voter",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120)),
-                ('provider', models.CharField(max_length=40)),
-                ('model', models.CharField(blank=True, max_length=120)),
-                ('parameters', models.JSONField(blank=True, default=dict)),
-                ('prompt', models.TextField(blank=True)),
-                ('fingerprint', models.CharField(editable=False, max_length=64)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='voters', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120)),
+                ("provider", models.CharField(max_length=40)),
+                ("model", models.CharField(blank=True, max_length=120)),
+                ("parameters", models.JSONField(blank=True, default=dict)),
+                ("prompt", models.TextField(blank=True)),
+                ("fingerprint", models.CharField(editable=False, max_length=64)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="voters", to="annotate.project"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Vote',
+            name="Vote",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('confidence', models.FloatField(blank=True, null=True)),
-                ('probabilities', models.JSONField(blank=True, null=True)),
-                ('reason', models.TextField(blank=True)),
-                ('text_reading', models.CharField(blank=True, max_length=200)),
-                ('image_reading', models.CharField(blank=True, max_length=200)),
-                ('raw', models.TextField(blank=True)),
-                ('tokens_in', models.PositiveIntegerField(blank=True, null=True)),
-                ('tokens_out', models.PositiveIntegerField(blank=True, null=True)),
-                ('cost', models.DecimalField(blank=True, decimal_places=8, max_digits=12, null=True)),
-                ('latency_ms', models.PositiveIntegerField(blank=True, null=True)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('label', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotate.label')),
-                ('post', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='votes', to='annotate.post')),
-                ('voter', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='votes', to='annotate.voter')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("confidence", models.FloatField(blank=True, null=True)),
+                ("probabilities", models.JSONField(blank=True, null=True)),
+                ("reason", models.TextField(blank=True)),
+                ("text_reading", models.CharField(blank=True, max_length=200)),
+                ("image_reading", models.CharField(blank=True, max_length=200)),
+                ("raw", models.TextField(blank=True)),
+                ("tokens_in", models.PositiveIntegerField(blank=True, null=True)),
+                ("tokens_out", models.PositiveIntegerField(blank=True, null=True)),
+                ("cost", models.DecimalField(blank=True, decimal_places=8, max_digits=12, null=True)),
+                ("latency_ms", models.PositiveIntegerField(blank=True, null=True)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                (
+                    "label",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="annotate.label",
+                    ),
+                ),
+                (
+                    "post",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="votes",
+                        to="annotate.post",
+                    ),
+                ),
+                (
+                    "voter",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="votes",
+                        to="annotate.voter",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Disagreement',
+            name="Disagreement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('why', models.CharField(choices=[('split', 'Voters differ'), ('unsure', 'Voters are unsure'), ('abstained', 'A voter abstained')], max_length=12)),
-                ('opened', models.DateTimeField(auto_now_add=True)),
-                ('closed', models.DateTimeField(blank=True, null=True)),
-                ('post', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='disagreements', to='annotate.post')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "why",
+                    models.CharField(
+                        choices=[
+                            ("split", "Voters differ"),
+                            ("unsure", "Voters are unsure"),
+                            ("abstained", "A voter abstained"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("opened", models.DateTimeField(auto_now_add=True)),
+                ("closed", models.DateTimeField(blank=True, null=True)),
+                (
+                    "post",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="disagreements", to="annotate.post"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['opened', 'id'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('closed__isnull', True)), fields=('post',), name='one_open_disagreement_per_post')],
+                "ordering": ["opened", "id"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed__isnull", True)),
+                        fields=("post",),
+                        name="one_open_disagreement_per_post",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('reviewer', 'Reviewer'), ('lead', 'Lead'), ('admin', 'Admin')], default='reviewer', max_length=16)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='annotate.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("reviewer", "Reviewer"), ("lead", "Lead"), ("admin", "Admin")],
+                        default="reviewer",
+                        max_length=16,
+                    ),
+                ),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="annotate.project"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('project', 'user'), name='one_membership_per_project_and_user'), models.CheckConstraint(condition=models.Q(('role__in', ['reviewer', 'lead', 'admin'])), name='membership_role_is_known')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("project", "user"), name="one_membership_per_project_and_user"),
+                    models.CheckConstraint(
+                        condition=models.Q(("role__in", ["reviewer", "lead", "admin"])), name="membership_role_is_known"
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.UniqueConstraint(models.F('project'), django.db.models.functions.text.Lower('name'), name='label_name_is_unique'),
+            model_name="label",
+            constraint=models.UniqueConstraint(
+                models.F("project"), django.db.models.functions.text.Lower("name"), name="label_name_is_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.UniqueConstraint(condition=models.Q(('key', ''), _negated=True), fields=('project', 'key'), name='label_key_is_unique'),
+            model_name="label",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("key", ""), _negated=True), fields=("project", "key"), name="label_key_is_unique"
+            ),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['project', '-id'], name='event_by_project'),
+            model_name="event",
+            index=models.Index(fields=["project", "-id"], name="event_by_project"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('post_id__isnull', False)), fields=['post_id', 'id'], name='event_by_post'),
+            model_name="event",
+            index=models.Index(
+                condition=models.Q(("post_id__isnull", False)), fields=["post_id", "id"], name="event_by_post"
+            ),
         ),
         migrations.AddIndex(
-            model_name='template',
-            index=models.Index(fields=['project', '-size', 'id'], name='template_by_size'),
+            model_name="template",
+            index=models.Index(fields=["project", "-size", "id"], name="template_by_size"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(fields=['project', 'at', 'id'], name='post_by_time'),
+            model_name="post",
+            index=models.Index(fields=["project", "at", "id"], name="post_by_time"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(fields=['project', 'state', 'at', 'id'], name='post_by_state'),
+            model_name="post",
+            index=models.Index(fields=["project", "state", "at", "id"], name="post_by_state"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(fields=['project', 'label', 'at', 'id'], name='post_by_label'),
+            model_name="post",
+            index=models.Index(fields=["project", "label", "at", "id"], name="post_by_label"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(fields=['project', 'label_source', 'at', 'id'], name='post_by_source'),
+            model_name="post",
+            index=models.Index(fields=["project", "label_source", "at", "id"], name="post_by_source"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(condition=models.Q(('holdout', True)), fields=['project', 'at', 'id'], name='post_in_holdout'),
+            model_name="post",
+            index=models.Index(
+                condition=models.Q(("holdout", True)), fields=["project", "at", "id"], name="post_in_holdout"
+            ),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(condition=models.Q(('vote_count__gt', 0)), fields=['project', 'at', 'id'], name='post_voted_on'),
+            model_name="post",
+            index=models.Index(
+                condition=models.Q(("vote_count__gt", 0)), fields=["project", "at", "id"], name="post_voted_on"
+            ),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(condition=models.Q(('template__isnull', False)), fields=['template', 'at', 'id'], name='post_by_template'),
+            model_name="post",
+            index=models.Index(
+                condition=models.Q(("template__isnull", False)),
+                fields=["template", "at", "id"],
+                name="post_by_template",
+            ),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['search'], name='post_by_words'),
+            model_name="post",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["search"], name="post_by_words"),
         ),
         migrations.AddConstraint(
-            model_name='post',
-            constraint=models.UniqueConstraint(fields=('project', 'external_id'), name='external_id_is_unique_in_a_project'),
+            model_name="post",
+            constraint=models.UniqueConstraint(
+                fields=("project", "external_id"), name="external_id_is_unique_in_a_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='post',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'settled'), _negated=True), ('label__isnull', False), _connector='OR'), name='a_settled_post_has_a_label'),
+            model_name="post",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "settled"), _negated=True), ("label__isnull", False), _connector="OR"
+                ),
+                name="a_settled_post_has_a_label",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='post',
-            constraint=models.CheckConstraint(condition=models.Q(('label__isnull', True), models.Q(('label_source', ''), _negated=True), _connector='OR'), name='a_label_has_a_source'),
+            model_name="post",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("label__isnull", True), models.Q(("label_source", ""), _negated=True), _connector="OR"
+                ),
+                name="a_label_has_a_source",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='voter',
-            constraint=models.UniqueConstraint(fields=('project', 'fingerprint'), name='voter_is_unique_in_a_project'),
+            model_name="voter",
+            constraint=models.UniqueConstraint(fields=("project", "fingerprint"), name="voter_is_unique_in_a_project"),
         ),
         migrations.AddConstraint(
-            model_name='voter',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='voter_name_is_unique_in_a_project'),
+            model_name="voter",
+            constraint=models.UniqueConstraint(fields=("project", "name"), name="voter_name_is_unique_in_a_project"),
         ),
         migrations.AddIndex(
-            model_name='vote',
-            index=models.Index(fields=['voter', 'label', 'post'], name='vote_by_voter_and_label'),
+            model_name="vote",
+            index=models.Index(fields=["voter", "label", "post"], name="vote_by_voter_and_label"),
         ),
         migrations.AddConstraint(
-            model_name='vote',
-            constraint=models.UniqueConstraint(fields=('post', 'voter'), name='one_vote_per_post_and_voter'),
+            model_name="vote",
+            constraint=models.UniqueConstraint(fields=("post", "voter"), name="one_vote_per_post_and_voter"),
         ),
         migrations.AddConstraint(
-            model_name='vote',
-            constraint=models.CheckConstraint(condition=models.Q(('confidence__isnull', True), models.Q(('confidence__gte', 0), ('confidence__lte', 1)), _connector='OR'), name='confidence_is_a_probability'),
+            model_name="vote",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("confidence__isnull", True),
+                    models.Q(("confidence__gte", 0), ("confidence__lte", 1)),
+                    _connector="OR",
+                ),
+                name="confidence_is_a_probability",
+            ),
         ),
     ]

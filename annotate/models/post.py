@@ -96,12 +96,8 @@ class Post(models.Model):
             models.Index(fields=["project", "state", "at", "id"], name="post_by_state"),
             models.Index(fields=["project", "label", "at", "id"], name="post_by_label"),
             models.Index(fields=["project", "label_source", "at", "id"], name="post_by_source"),
-            models.Index(
-                fields=["project", "at", "id"], name="post_in_holdout", condition=models.Q(holdout=True)
-            ),
-            models.Index(
-                fields=["project", "at", "id"], name="post_voted_on", condition=models.Q(vote_count__gt=0)
-            ),
+            models.Index(fields=["project", "at", "id"], name="post_in_holdout", condition=models.Q(holdout=True)),
+            models.Index(fields=["project", "at", "id"], name="post_voted_on", condition=models.Q(vote_count__gt=0)),
             models.Index(
                 fields=["template", "at", "id"], name="post_by_template", condition=models.Q(template__isnull=False)
             ),

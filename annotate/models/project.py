@@ -76,9 +76,7 @@ class Label(models.Model):
         ordering = ["position", "id"]
         constraints = [
             models.UniqueConstraint(models.F("project"), Lower("name"), name="label_name_is_unique"),
-            models.UniqueConstraint(
-                fields=["project", "key"], condition=~models.Q(key=""), name="label_key_is_unique"
-            ),
+            models.UniqueConstraint(fields=["project", "key"], condition=~models.Q(key=""), name="label_key_is_unique"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,243 @@
+"""The JSON API: the same functions as the pages, under the same rules. Its browser is at /api/docs."""
+
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.core.files import File
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern
+from django.utils import timezone
+from ninja import NinjaAPI, Query, Schema, Status
+from ninja.errors import HttpError
+from ninja.security import HttpBearer, django_auth
+
+from .access import me, project_for
+from .browse import Filters, matching, page_of
+from .funnel import funnel_of
+from .importing import doors
+from .models import ApiToken, ImportRun, Post, Project, Role, User, Vote
+from .models.people import digest
+
+CHUNK = 1024 * 1024
+
+
+class Token(HttpBearer):
+    def authenticate(self, request: HttpRequest, token: str) -> User | None:
+        found = ApiToken.objects.select_related("user").filter(digest=digest(token), user__is_active=True).first()
+        if not found:
+            return None
+        now = timezone.now()
+        stale = Q(last_used=None) | Q(last_used__lt=now - timedelta(minutes=1))
+        ApiToken.objects.filter(stale, pk=found.pk).update(last_used=now)
+        request.user = found.user
+        return found.user
+
+
+api = NinjaAPI(
+    title="Casting Vote",
+    version="1",
+    urls_namespace="api",
+    auth=[Token(), django_auth],
+    description="Make a token on your account page and send it as `Authorization: Bearer …`.",
+)
+
+
+@api.exception_handler(PermissionDenied)
+def denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
+    return api.create_response(request, {"detail": str(error) or "Your role does not allow this."}, status=403)
+
+
+class LabelOut(Schema):
+    name: str
+    meaning: str
+    key: str
+    colour: str
+
+
+class ProjectOut(Schema):
+    slug: str
+    name: str
+    question: str
+    asks_incongruous: bool
+    synthetic: bool
+
+
+class FunnelOut(Schema):
+    imported: int
+    voted: int
+    waiting: int
+    settled: int
+    contested: int
+    reviewed: int
+    holdout: int
+    spent: Decimal | None
+
+
+class ProjectDetail(ProjectOut):
+    guidelines: str
+    labels: list[LabelOut]
+    role: Role
+    funnel: FunnelOut
+
+
+class VoteOut(Schema):
+    voter: str
+    label: str | None
+    confidence: float | None
+    reason: str
+
+    @staticmethod
+    def resolve_voter(vote: Vote) -> str:
+        return vote.voter.name
+
+    @staticmethod
+    def resolve_label(vote: Vote) -> str | None:
+        return vote.label.name if vote.label else None
+
+
+class PostOut(Schema):
+    id: int
+    external_id: str
+    text: str
+    at: datetime
+    source: str
+    state: str
+    label: str | None
+    label_source: str
+    incongruous: bool | None
+    holdout: bool
+    votes: int
+    image: str | None
+
+    @staticmethod
+    def resolve_label(post: Post) -> str | None:
+        return post.label.name if post.label else None
+
+    @staticmethod
+    def resolve_votes(post: Post) -> int:
+        return post.vote_count
+
+    @staticmethod
+    def resolve_image(post: Post) -> str | None:
+        return post.image.file_name if post.image else None
+
+
+class PostDetail(PostOut):
+    meta: dict[str, Any]
+    all_votes: list[VoteOut]
+
+    @staticmethod
+    def resolve_all_votes(post: Post) -> Iterable[Vote]:
+        return post.votes.select_related("voter", "label").order_by("voter__name")
+
+
+class PostPage(Schema):
+    posts: list[PostOut]
+    after: str  # pass it on to get the next page; blank on the last
+
+
+class FiltersIn(Schema):
+    state: str = ""
+    label: str = ""
+    source: str = ""
+    voter: str = ""
+    said: str = ""
+    template: str = ""
+    since: str = ""
+    until: str = ""
+    q: str = ""
+    holdout: str = ""
+    voted: str = ""
+    order: str = ""
+
+
+class ImportOut(Schema):
+    id: int
+    name: str
+    state: str
+    total: int | None
+    imported: int
+    already: int
+    refused: int
+    votes: int
+    error: str
+
+
+def open_project(request: HttpRequest, slug: str, least: Role = Role.REVIEWER) -> Project:
+    project, role = project_for(me(request), slug, least)
+    request.role = role  # type: ignore[attr-defined]
+    return project
+
+
+@api.get("/projects", response=list[ProjectOut])
+def projects(request: HttpRequest) -> Iterable[Project]:
+    return Project.objects.seen_by(me(request))
+
+
+@api.get("/projects/{slug}", response=ProjectDetail)
+def project(request: HttpRequest, slug: str) -> dict[str, Any]:
+    found = open_project(request, slug)
+    plain = {name: getattr(found, name) for name in (*ProjectOut.model_fields, "guidelines")}
+    role: Role = request.role  # type: ignore[attr-defined]
+    return plain | {"labels": list(found.labels.all()), "role": role, "funnel": funnel_of(found)}
+
+
+@api.get("/projects/{slug}/posts", response=PostPage)
+def posts(
+    request: HttpRequest, slug: str, filters: Query[FiltersIn], after: str = "", limit: int = 100
+) -> dict[str, object]:
+    asked = Filters.from_query(filters.dict())
+    match = matching(open_project(request, slug), asked)
+    if match.mend:
+        raise HttpError(422, " ".join(match.mend))
+    page = page_of(match.posts, asked, {"after": after}, size=max(1, min(limit, 500)))
+    return {"posts": page.posts, "after": page.after}
+
+
+@api.get("/projects/{slug}/posts/{post_id}", response=PostDetail)
+def post(request: HttpRequest, slug: str, post_id: int) -> Post:
+    within = open_project(request, slug).posts.select_related("label", "image")
+    return get_object_or_404(within, pk=post_id if post_id < 2**63 else 0)
+
+
+@api.post(
+    "/projects/{slug}/posts",
+    response={202: ImportOut},
+    summary="Import posts as NDJSON",
+    openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+)
+def import_posts(request: HttpRequest, slug: str, holdout: bool = False) -> Status[ImportRun]:
+    """One JSON object a line: `text`, and as wanted `id`, `label`, `date`, `source`, and a key for each voter."""
+    within = open_project(request, slug, Role.ADMIN)
+    with tempfile.TemporaryFile() as body:
+        while chunk := request.read(CHUNK):
+            body.write(chunk)
+            if body.tell() > settings.UPLOAD_MAX_BYTES:
+                raise HttpError(413, f"More than {settings.UPLOAD_MAX_BYTES:,} bytes; send it in parts.")
+        if not body.tell():
+            raise HttpError(422, "The body is empty; send one JSON object a line.")
+        body.seek(0)
+        run = doors.receive(within, me(request), File(body, name="api.jsonl"))
+    run.options, run.holdout = {"format": "jsonl"}, holdout
+    doors.begin(run)
+    return Status(202, run)
+
+
+@api.get("/projects/{slug}/imports/{import_id}", response=ImportOut)
+def import_state(request: HttpRequest, slug: str, import_id: int) -> ImportRun:
+    within = open_project(request, slug, Role.ADMIN).imports
+    return get_object_or_404(within, pk=import_id if import_id < 2**63 else 0)
+
+
+# The API asks for its own authentication; its documentation stays behind the login.
+urls = api.urls
+for pattern in urls[0]:
+    if isinstance(pattern, URLPattern) and pattern.name not in {"openapi-view", "openapi-json"}:
+        pattern.callback.login_required = False  # type: ignore[attr-defined]

@@ -1,0 +1,226 @@
+"""Lists of posts: every filter comes from the URL, and pages go by key, so the last is as quick as the first."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, time
+from typing import Any, Self
+
+from django.contrib.postgres.search import SearchQuery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.http import urlencode
+
+from .models import LabelSource, Post, Project, State, Tally, Vote, VoteTally
+
+PAGE = 60
+COUNT_UP_TO = 1000  # beyond this a page says "more than", because counting grows with the table
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """As written in the URL; what cannot be understood is told in `mend`, never an error page."""
+
+    state: str = ""
+    label: str = ""
+    source: str = ""
+    voter: str = ""
+    said: str = ""  # what that voter answered
+    template: str = ""
+    since: str = ""
+    until: str = ""
+    q: str = ""
+    holdout: str = ""
+    voted: str = ""
+    order: str = ""
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        return cls(**{f.name: query.get(f.name, "").replace("\0", "").strip()[:200] for f in fields(cls)})
+
+    @property
+    def oldest_first(self) -> bool:
+        return self.order == "oldest"
+
+    def as_dict(self) -> dict[str, str]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
+
+    def query(self, **changes: str) -> str:
+        return urlencode({name: value for name, value in (self.as_dict() | changes).items() if value})
+
+    @property
+    def narrowing(self) -> dict[str, str]:
+        unused = {"order"} if self.voter else {"order", "said"}
+        return {name: value for name, value in self.as_dict().items() if name not in unused}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    posts: list[Post]
+    before: str  # cursor of the page before, "" when there is none
+    after: str
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    number: int
+    more: bool = False  # there are more than we cared to count
+    pks: tuple[int, ...] | None = None  # all of them, where they are few and had to be looked up to be counted
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    posts: QuerySet[Post]
+    mend: list[str]  # what in the question could not be understood, in sentences
+    tally: QuerySet[Tally] | QuerySet[VoteTally] | None  # where the answer's size stands already
+
+    def count(self) -> Count:
+        if self.tally is not None:
+            field = "posts" if self.tally.model is Tally else "votes"
+            return Count(self.tally.aggregate(n=Sum(field))["n"] or 0)
+        pks = tuple(self.posts.order_by().values_list("pk", flat=True)[: COUNT_UP_TO + 1])
+        return Count(len(pks), pks=pks) if len(pks) <= COUNT_UP_TO else Count(COUNT_UP_TO, more=True)
+
+
+def matching(project: Project, filters: Filters) -> Match:
+    exact, mend = exactly(project, filters)
+    posts = Post.objects.filter(project=project, **exact) if exact is not None else Post.objects.none()
+    tally = Tally.objects.filter(project=project, **tallied(exact)) if exact is not None else None
+    votes = None
+    if filters.voter:
+        posts, votes, problem = voted_by(project, posts, filters)
+        mend += problem
+    posts, problem = in_time(posts, filters)
+    mend += problem
+    if filters.template:
+        posts, problem = of_template(project, posts, filters)
+        mend += problem
+    if filters.q:
+        posts = posts.filter(search=SearchQuery(filters.q, config="english", search_type="websearch"))
+    narrowing = set(filters.narrowing)
+    if narrowing <= TALLIED:
+        return Match(posts, mend, tally)
+    return Match(posts, mend, votes if narrowing <= {"voter", "said"} else None)
+
+
+TALLIED = {"state", "label", "source", "holdout", "voted"}
+
+
+def exactly(project: Project, filters: Filters) -> tuple[dict[str, Any] | None, list[str]]:
+    """What holds for a post or not, None where nothing can match."""
+    exact: dict[str, Any] = {}
+    mend = []
+    if filters.state:
+        exact["state"] = filters.state
+        if filters.state not in State.values:
+            mend.append(f"“{filters.state}” is not a state; there are {', '.join(State.values)}.")
+    if filters.source:
+        exact["label_source"] = filters.source
+        if filters.source not in LabelSource.values:
+            mend.append(f"“{filters.source}” is not a label source.")
+    if filters.label:
+        exact["label_id"] = label_id(project, filters.label)
+        if exact["label_id"] is None:
+            mend.append(f"“{filters.label}” is not a label of this project.")
+    if filters.holdout:
+        exact["holdout"] = True
+    if filters.voted:
+        exact["vote_count__gt"] = 0
+    return (None if mend else exact), mend
+
+
+def tallied(exact: dict[str, Any]) -> dict[str, Any]:
+    others = {name: value for name, value in exact.items() if name != "vote_count__gt"}
+    return others | ({"voted": True} if "vote_count__gt" in exact else {})
+
+
+def label_id(project: Project, name: str) -> int | None:
+    return project.labels.filter(name__iexact=name).values_list("pk", flat=True).first()
+
+
+def of_template(project: Project, posts: QuerySet[Post], filters: Filters) -> tuple[QuerySet[Post], list[str]]:
+    number = int(filters.template) if filters.template.isdecimal() and len(filters.template) < 19 else 0
+    template = project.templates.filter(pk=number).first()
+    if not template:
+        return posts.none(), ["That template group does not exist."]
+    return posts.filter(template=template), []
+
+
+def voted_by(
+    project: Project, posts: QuerySet[Post], filters: Filters
+) -> tuple[QuerySet[Post], QuerySet[VoteTally] | None, list[str]]:
+    voter = project.voters.filter(name=filters.voter).first()
+    if not voter:
+        return posts.none(), None, [f"No voter is called “{filters.voter}”."]
+    said: dict[str, int | None] = {}
+    if filters.said:
+        said["label_id"] = None if filters.said == "abstained" else label_id(project, filters.said)
+        if said["label_id"] is None and filters.said != "abstained":
+            return posts.none(), None, [f"“{filters.said}” is not a label of this project."]
+    votes = Vote.objects.filter(voter=voter, post=OuterRef("pk"), **said)
+    return posts.filter(Exists(votes)), VoteTally.objects.filter(voter_id=voter.pk, **said), []
+
+
+def in_time(posts: QuerySet[Post], filters: Filters) -> tuple[QuerySet[Post], list[str]]:
+    mend = []
+    for name, lookup, edge in (("since", "at__gte", time.min), ("until", "at__lte", time.max)):
+        written = getattr(filters, name)
+        if not written:
+            continue
+        try:
+            day = parse_date(written)
+        except ValueError:
+            day = None
+        if day:
+            posts = posts.filter(**{lookup: datetime.combine(day, edge, UTC)})
+        else:
+            mend.append(f"“{written}” is not a date; write it as 2025-11-14.")
+    return posts, mend
+
+
+def page_of(
+    posts: QuerySet[Post], filters: Filters, query: Mapping[str, str], size: int = PAGE, count: Count | None = None
+) -> Page:
+    """`after=KEY` walks on, `before=KEY` walks back, `end=1` starts from the far end."""
+    if count and count.pks is not None:
+        # For a rare word PostgreSQL guesses wrong and walks the whole table in order; these it can only look up.
+        posts = Post.objects.filter(pk__in=count.pks)
+    backwards = bool(query.get("before") or query.get("end"))
+    ascending = filters.oldest_first != backwards
+    key = read_key(query.get("after") or query.get("before") or "")
+    posts = posts.order_by("at", "id") if ascending else posts.order_by("-at", "-id")
+    if key:
+        at, pk = key
+        beyond = Q(at__gt=at) | Q(at=at, pk__gt=pk) if ascending else Q(at__lt=at) | Q(at=at, pk__lt=pk)
+        # The plain bound on `at` is implied, but only with it does PostgreSQL start the index scan at the key.
+        posts = posts.filter(beyond, **{"at__gte" if ascending else "at__lte": at})
+    found = list(posts.select_related("image", "label")[: size + 1])
+    more, found = len(found) > size, found[:size]
+    if backwards:
+        found.reverse()
+    has_before = more if backwards else key is not None
+    has_after = (key is not None) if backwards else more
+    return Page(
+        posts=found,
+        before=write_key(found[0]) if found and has_before else "",
+        after=write_key(found[-1]) if found and has_after else "",
+        first=not has_before,
+        last=not has_after,
+    )
+
+
+def write_key(post: Post) -> str:
+    return base64.urlsafe_b64encode(json.dumps([post.at.isoformat(), post.pk]).encode()).decode().rstrip("=")
+
+
+def read_key(key: str) -> tuple[datetime, int] | None:
+    try:
+        at, pk = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
+        moment = parse_datetime(at)
+        return (moment, int(pk)) if moment and moment.tzinfo and 0 < int(pk) < 2**63 else None
+    except (ValueError, TypeError, binascii.Error, OverflowError, RecursionError):
+        return None

@@ -1,0 +1,164 @@
+"""The whole product in one process tree: the site, and the two queue clusters. Ctrl-C ends all of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate import first_start, static_files
+
+PATIENCE = 10  # seconds a child has to end by itself
+QUICK_DEATHS = 5  # this many within a minute is no accident
+
+
+class Child:
+    def __init__(self, name: str, command: list[str], **environment: str) -> None:
+        self.name, self.command, self.environment = name, command, environment
+        self.deaths: list[float] = []
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
+        return subprocess.Popen(
+            self.command,
+            env=os.environ | self.environment,
+            start_new_session=True,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+
+    def revive(self) -> None:
+        now = time.monotonic()
+        self.deaths = [*(death for death in self.deaths if now - death < 60), now]
+        if len(self.deaths) >= QUICK_DEATHS:
+            raise CommandError(f"The {self.name} ended {QUICK_DEATHS} times within a minute; its reason stands above.")
+        self.process = self.start()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+
+    def bury(self, deadline: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(max(0.1, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # whatever it left behind in its session
+        self.process.wait()
+
+
+class Command(BaseCommand):
+    help = "Serve the site and work off both queues, from one process tree."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--workers", type=int, default=settings.WEB_WORKERS)
+        parser.add_argument("--threads", type=int, default=settings.WEB_THREADS)
+
+    def handle(self, *args: Any, host: str, port: int, workers: int, threads: int, **options: Any) -> None:
+        began = time.monotonic()
+        refuse_taken(host, port)
+        static_files.collect()
+        first_start.migrate(self.say)
+        first_start.make_demo(self.say)
+        signal.signal(signal.SIGTERM, interrupt)
+        children: list[Child] = []
+        try:
+            children += [Child("web server", web_server(host, port, workers, threads))]
+            children += [queue("short"), queue("gpu")]
+            wait_for(host, port, children[0])
+            self.welcome(host, port, time.monotonic() - began)
+            watch(children, self.say)
+        except KeyboardInterrupt:
+            self.say("\nStopping.")
+        finally:
+            end_all(children)
+
+    def say(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        self.stdout.flush()
+
+    def welcome(self, host: str, port: int, seconds: float) -> None:
+        address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
+        self.say(f"\nCasting Vote is at {address} (ready in {seconds:.1f} s)")
+        if link := first_start.link():
+            self.say(f"Log in once with {address}{link}")
+        self.say(f"Data lies in {settings.VAR_DIR}. Ctrl-C stops everything.\n")
+
+
+def web_server(host: str, port: int, workers: int, threads: int) -> list[str]:
+    return [
+        sys.executable, "-m", "granian", "annotate.wsgi:application", "--interface", "wsgi",
+        "--host", host, "--port", str(port), "--workers", str(workers), "--blocking-threads", str(threads),
+        "--http", "1", "--no-ws", "--log-level", "warning", "--no-access-log", "--respawn-failed-workers",
+        "--workers-kill-timeout", "5",
+    ]  # fmt: skip
+
+
+def queue(name: str) -> Child:
+    """A forked worker would inherit the connection pool without its threads, so queues go without one."""
+    command = [sys.executable, "manage.py", "qcluster"]
+    environment = {"DATABASE_POOL": "0"} | ({} if name == "short" else {"Q_CLUSTER_NAME": name})
+    return Child(f"{name} queue", command, **environment)
+
+
+def refuse_taken(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} on {host} cannot be used ({str(error.strerror).lower()}); stop what holds it, "
+                f"or choose another: make run PORT={port + 1}"
+            ) from error
+
+
+def wait_for(host: str, port: int, server: Child) -> None:
+    address = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
+    while server.process.poll() is None:
+        try:
+            with socket.create_connection((address, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise CommandError("The web server ended before it was ready; its reason stands above.")
+
+
+def watch(children: list[Child], say: Callable[[str], None]) -> None:
+    while True:
+        time.sleep(0.5)
+        for child in children:
+            if (code := child.process.poll()) is not None:
+                say(f"The {child.name} ended (code {code}); starting it again.")
+                child.revive()
+
+
+def end_all(children: list[Child]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
+    for child in children:
+        child.end()
+    deadline = time.monotonic() + PATIENCE
+    for child in children:
+        child.bury(deadline)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def die_with_parent() -> None:
+    """On Linux the kernel ends the children even when this process is killed without a chance to do it."""
+    import ctypes
+
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,37 @@
+"""Thin: each task names the function that does the work."""
+
+from datetime import timedelta
+
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from .importing import doors
+from .importing.running import carry_out
+from .models import ImportRun, tally
+from .models.importing import ImportState
+
+
+def import_posts(pk: int) -> None:
+    run = ImportRun.objects.select_related("project", "by").get(pk=pk)
+    if carry_out(run):
+        take_up_imports(run.project_id)
+
+
+def every_minute() -> None:
+    tally.fold()
+    take_up_imports()
+    forget_drafts()
+
+
+def take_up_imports(project: int | None = None) -> None:
+    """Runs whose worker died, and runs that waited for another import into the same project."""
+    left = ImportRun.objects.left_lying()
+    for run in left.filter(project=project) if project else left:
+        doors.enqueue(run)
+
+
+def forget_drafts() -> None:
+    for run in ImportRun.objects.filter(state=ImportState.DRAFT, created__lt=timezone.now() - timedelta(days=1)):
+        if run.path:
+            default_storage.delete(run.path)
+        run.delete()

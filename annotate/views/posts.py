@@ -1,0 +1,95 @@
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate.access import requires
+from annotate.browse import Filters, matching, page_of, write_key
+from annotate.models import LabelSource, Post, Project, Role, State, Template
+from annotate.story import story_of
+
+
+@require_safe
+@requires(Role.REVIEWER)
+def posts(request: HttpRequest, project: Project) -> HttpResponse:
+    filters = Filters.from_query(request.GET.dict())
+    match = matching(project, filters)
+    count = match.count()
+    context = {
+        "project": project,
+        "filters": filters,
+        "page": page_of(match.posts, filters, request.GET.dict(), count=count),
+        "count": count,
+        "mend": match.mend,
+        "more_filters": filters.as_dict().keys() & {"voter", "said", "since", "until", "order", "holdout"},
+        "as_list": request.GET.get("as") == "list",
+        "states": State.choices,
+        "sources": [choice for choice in LabelSource.choices if choice[0]],
+        "labels": list(project.labels.all()),
+        "voters": list(project.voters.values_list("name", flat=True)),
+    }
+    return render(request, "annotate/posts.html", context)
+
+
+@require_safe
+@requires(Role.REVIEWER)
+def post(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    shown = get_object_or_404(
+        project.posts.select_related("image", "label", "template", "import_run", "project"), pk=pk
+    )
+    filters = Filters.from_query(request.GET.dict())
+    before, after = neighbours(project, filters, shown)
+    context = {
+        "project": project, "post": shown, "story": story_of(shown),
+        "filters": filters, "before": before, "after": after,
+    }  # fmt: skip
+    return render(request, "annotate/post.html", context)
+
+
+def neighbours(project: Project, filters: Filters, shown: Post) -> tuple[Post | None, Post | None]:
+    """The posts on either side in the list that the reader came from."""
+    found = matching(project, filters).posts
+    key = write_key(shown)
+    before = page_of(found, filters, {"before": key}, size=1).posts
+    after = page_of(found, filters, {"after": key}, size=1).posts
+    return (before[0] if before else None), (after[0] if after else None)
+
+
+@require_safe
+@requires(Role.REVIEWER)
+def templates(request: HttpRequest, project: Project) -> HttpResponse:
+    groups = Template.objects.filter(project=project, size__gt=1).order_by("-size", "id")
+    page = Paginator(groups, 48).get_page(request.GET.get("page"))
+    faces = {post.template_id: post for post in first_posts([group.pk for group in page])}
+    context = {"project": project, "page": page, "groups": [(group, faces.get(group.pk)) for group in page]}
+    return render(request, "annotate/templates.html", context)
+
+
+def first_posts(templates: list[int]) -> list[Post]:
+    return list(
+        Post.objects.filter(template__in=templates)
+        .order_by("template", "at", "id")
+        .distinct("template")
+        .select_related("image")
+    )
+
+
+class TemplateForm(forms.ModelForm[Template]):
+    class Meta:
+        model = Template
+        fields = ["name"]
+
+
+@require_POST
+@requires(Role.LEAD)
+def template_name(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    group = get_object_or_404(Template, project=project, pk=pk)
+    form = TemplateForm(request.POST, instance=group)
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"The group is now called {group}.")
+    else:
+        messages.error(request, f"That name cannot be used: {form.errors['name'][0]}")
+    return redirect("templates", project.slug)

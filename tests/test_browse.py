@@ -1,0 +1,208 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from annotate.browse import Count, Filters, matching, page_of, read_key, write_key
+from annotate.models import Template
+from tests.make import make_member, make_post, make_project, make_vote
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project():
+    return make_project()
+
+
+def found(project, **filters: str) -> list[str]:
+    match = matching(project, Filters(**filters))
+    assert match.count().number == match.posts.count()
+    return sorted(match.posts.values_list("text", flat=True))
+
+
+def complaints(project, **filters: str) -> list[str]:
+    return matching(project, Filters(**filters)).mend
+
+
+class TestFilters:
+    def test_by_state(self, project):
+        make_post(project, "waits")
+        make_post(project, "contested", state="contested")
+        assert found(project, state="contested") == ["contested"]
+
+    def test_by_label_in_any_case(self, project):
+        make_post(project, "up", "bullish")
+        make_post(project, "down", "bearish")
+        assert found(project, label="Bullish") == ["up"]
+
+    def test_by_where_the_label_came_from(self, project):
+        make_post(project, "agreed", "bullish")
+        make_post(project, "known", "bullish", label_source="import")
+        assert found(project, source="import") == ["known"]
+
+    def test_by_voter_and_what_it_said(self, project):
+        for text, said in (("one", "bullish"), ("two", "bearish"), ("three", "")):
+            make_vote(make_post(project, text), "gpt", said)
+        make_post(project, "not asked")
+        assert found(project, voter="gpt") == ["one", "three", "two"]
+        assert found(project, voter="gpt", said="bullish") == ["one"]
+        assert found(project, voter="gpt", said="abstained") == ["three"]
+
+    def test_by_whether_anybody_voted(self, project):
+        make_post(project, "voted", vote_count=2)
+        make_post(project, "not")
+        assert found(project, voted="1") == ["voted"]
+
+    def test_by_template(self, project):
+        group = Template.objects.create(project=project)
+        make_post(project, "in", template=group)
+        make_post(project, "out")
+        assert found(project, template=str(group.pk)) == ["in"]
+
+    def test_by_day_both_ends_included(self, project):
+        for day in (13, 14, 15):
+            make_post(project, str(day), at=datetime(2025, 11, day, 23, 59, tzinfo=UTC))
+        assert found(project, since="2025-11-14", until="2025-11-14") == ["14"]
+
+    def test_by_words_stemmed_quoted_and_excluded(self, project):
+        make_post(project, "mooning hard")
+        make_post(project, "the moon is a rug")
+        make_post(project, "nothing")
+        assert found(project, q="moon") == ["mooning hard", "the moon is a rug"]
+        assert found(project, q="moon -rug") == ["mooning hard"]
+
+    def test_by_the_locked_test_set(self, project):
+        make_post(project, "locked", holdout=True)
+        make_post(project, "free")
+        assert found(project, holdout="1") == ["locked"]
+
+    def test_never_reach_into_another_project(self, project):
+        other = make_project()
+        group = Template.objects.create(project=other)
+        make_post(other, "theirs", template=group)
+        assert found(project) == []
+        assert complaints(project, template=str(group.pk))
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            {"state": "asleep"}, {"label": "moonish"}, {"source": "hearsay"}, {"voter": "nobody"},
+            {"template": "x"}, {"template": "9" * 40}, {"since": "yesterday"}, {"until": "2025-02-31"},
+        ],
+    )  # fmt: skip
+    def test_that_make_no_sense_say_so(self, project, asked):
+        make_post(project)
+        assert complaints(project, **asked)
+
+
+class TestPages:
+    def walk(self, project, step: str, **filters: str) -> list[list[str]]:
+        asked = Filters(**filters)
+        posts = matching(project, asked).posts
+        page = page_of(posts, asked, {} if step == "after" else {"end": "1"}, size=2)
+        pages = [[post.text for post in page.posts]]
+        while key := getattr(page, step):
+            page = page_of(posts, asked, {step: key}, size=2)
+            pages.append([post.text for post in page.posts])
+        return pages
+
+    def test_go_forth_newest_first(self, project):
+        for n in range(5):
+            make_post(project, str(n))
+        assert self.walk(project, "after") == [["4", "3"], ["2", "1"], ["0"]]
+
+    def test_go_back_from_the_last(self, project):
+        for n in range(5):
+            make_post(project, str(n))
+        assert self.walk(project, "before") == [["1", "0"], ["3", "2"], ["4"]]
+
+    def test_go_oldest_first_when_asked(self, project):
+        for n in range(3):
+            make_post(project, str(n))
+        assert self.walk(project, "after", order="oldest") == [["0", "1"], ["2"]]
+
+    def test_lose_nothing_among_posts_of_one_moment(self, project):
+        moment = datetime(2025, 11, 14, tzinfo=UTC)
+        for n in range(5):
+            make_post(project, str(n), at=moment)
+        assert [text for page in self.walk(project, "after") for text in page] == ["4", "3", "2", "1", "0"]
+
+    def test_know_where_the_ends_are(self, project):
+        for n in range(3):
+            make_post(project, str(n))
+        asked = Filters()
+        posts = matching(project, asked).posts
+        first = page_of(posts, asked, {}, size=2)
+        last = page_of(posts, asked, {"after": first.after}, size=2)
+        assert (first.first, first.last, last.first, last.last) == (True, False, False, True)
+
+    def test_start_over_with_a_key_that_somebody_made_up(self, project):
+        make_post(project, "only")
+        for key in ("x", "%%%", "bnVsbA", "WyJ4IiwxXQ", "[" * 500):
+            assert read_key(key) is None
+            assert page_of(matching(project, Filters()).posts, Filters(), {"after": key}).posts
+
+    def test_keys_come_back_as_they_went(self, project):
+        post = make_post(project)
+        assert read_key(write_key(post)) == (post.at, post.pk)
+
+    def test_count_only_so_far(self, project, monkeypatch):
+        monkeypatch.setattr("annotate.browse.COUNT_UP_TO", 2)
+        for _ in range(3):
+            make_post(project, "gm")
+        assert matching(project, Filters(q="gm")).count() == Count(2, more=True)
+        assert matching(project, Filters()).count() == Count(3)
+
+    def test_of_a_few_matches_are_the_same_as_of_many(self, project):
+        for n in range(5):
+            make_post(project, f"gm {n}")
+        asked = Filters(q="gm")
+        match = matching(project, asked)
+        assert page_of(match.posts, asked, {}, size=2, count=match.count()) == page_of(match.posts, asked, {}, size=2)
+
+
+class TestThePage:
+    @pytest.fixture
+    def reader(self, client, project):
+        client.force_login(make_member(project))
+        return client
+
+    def test_shows_posts_with_their_labels(self, reader, project):
+        make_post(project, "to the moon", "bullish")
+        page = reader.get(f"/p/{project.slug}/posts").content.decode()
+        assert "to the moon" in page
+        assert "bullish" in page
+
+    def test_escapes_what_strangers_wrote(self, reader, project):
+        post = make_post(project, "<script>alert(1)</script>")
+        for url in (
+            f"/p/{project.slug}/posts",
+            f"/p/{project.slug}/posts?as=list",
+            f"/p/{project.slug}/posts/{post.pk}",
+        ):
+            assert "<script>alert" not in reader.get(url).content.decode()
+
+    def test_asks_as_much_of_the_database_for_many_posts_as_for_few(
+        self, reader, project, django_assert_max_num_queries
+    ):
+        for n in range(40):
+            make_vote(make_post(project, str(n), "bullish"), "gpt", "bullish")
+        for url in ("", "?as=list", "?voter=gpt&said=bullish"):
+            with django_assert_max_num_queries(13):
+                reader.get(f"/p/{project.slug}/posts{url}")
+
+    def test_of_one_post_tells_its_story_in_order(self, reader, project):
+        post = make_post(project, "gm", "bullish")
+        make_vote(post, "gpt-4o-mini", "bullish", confidence=0.81, reason="rocket")
+        page = reader.get(f"/p/{project.slug}/posts/{post.pk}").content.decode()
+        assert page.index("Imported") < page.index("gpt-4o-mini") < page.index("The voters agree")
+
+    def test_of_one_post_leads_to_its_neighbours_in_the_list_one_came_from(self, reader, project):
+        first, between, last = (make_post(project, text, label) for text, label in
+                                (("a", "bullish"), ("b", "bearish"), ("c", "bullish")))  # fmt: skip
+        page = reader.get(f"/p/{project.slug}/posts/{first.pk}?label=bullish").content.decode()
+        assert f"/posts/{last.pk}?label=bullish" in page
+        assert f"/posts/{between.pk}?" not in page
+
+    def test_of_a_post_in_another_project_is_not_found(self, reader, project):
+        assert reader.get(f"/p/{project.slug}/posts/{make_post(make_project()).pk}").status_code == 404
