@@ -1,11 +1,31 @@
 """Pure: votes -> a settled label, or why not. The order of the votes never matters."""
 
-from collections.abc import Collection
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Reason = Literal["split", "abstained"]
+Reason = Literal["split", "unsure", "abstained"]
+Rule = Literal["all", "majority", "weighted"]
+
 AT_LEAST = 2  # one voter agreeing with itself is no agreement
+ENOUGH_FOR_MAJORITY = 3
+CLEAR = 0.8  # the posterior from which a weighted vote settles, where the project asks for no other
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    label: int | None  # None is an abstention
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How often each voter says what when the truth is what, and how common each truth is: Dawid and Skene's model."""
+
+    priors: Mapping[int, float]
+    says: Mapping[int, Mapping[int, Mapping[int, float]]]  # voter -> truth -> said -> probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +41,66 @@ class Outcome:
 WAITING = Outcome()
 
 
-def decide(ballots: dict[int, int | None], required: Collection[int]) -> Outcome:
-    """`ballots` holds each voter's label, None for an abstention; all required must have spoken."""
+def decide(
+    ballots: Mapping[int, Ballot],
+    required: Collection[int],
+    rule: Rule = "all",
+    least_confidence: float | None = None,
+    weights: Weights | None = None,
+) -> Outcome:
+    """`ballots` by voter. Nothing is decided before all required have spoken, and at least two."""
     if len(ballots) < AT_LEAST or any(voter not in ballots for voter in required):
         return WAITING
-    labels = set(ballots.values())
-    if len(labels - {None}) > 1:
-        return Outcome(why="split")
-    if None in labels:
+    if rule == "weighted" and weights and len(ballots) >= ENOUGH_FOR_MAJORITY:
+        return weighted(ballots, weights, least_confidence or CLEAR)
+    labels = {ballot.label for ballot in ballots.values()}
+    if rule != "all" and len(ballots) >= ENOUGH_FOR_MAJORITY:
+        label = majority(ballots)
+    else:
+        label = labels.pop() if len(labels) == 1 else None
+    if label is None:
+        return Outcome(why=disunity(ballots))
+    return Outcome(why="unsure") if is_unsure(ballots, label, least_confidence) else Outcome(label=label)
+
+
+def majority(ballots: Mapping[int, Ballot]) -> int | None:
+    """More than half of all who were asked: abstentions count against every label."""
+    counts = Counter(ballot.label for ballot in ballots.values() if ballot.label is not None)
+    label, most = max(counts.items(), key=lambda item: item[1], default=(None, 0))
+    return label if 2 * most > len(ballots) else None
+
+
+def disunity(ballots: Mapping[int, Ballot]) -> Reason:
+    named = {ballot.label for ballot in ballots.values()} - {None}
+    return "split" if len(named) > 1 else "abstained"
+
+
+def is_unsure(ballots: Mapping[int, Ballot], label: int, least: float | None) -> bool:
+    """A voter that does not say how sure it is cannot be held to a threshold."""
+    said = [b.confidence for b in ballots.values() if b.label == label and b.confidence is not None]
+    return least is not None and any(confidence < least for confidence in said)
+
+
+def weighted(ballots: Mapping[int, Ballot], weights: Weights, least: float) -> Outcome:
+    posterior = posterior_of(ballots, weights)
+    if not posterior:
         return Outcome(why="abstained")
-    return Outcome(label=labels.pop())
+    label = max(sorted(posterior), key=lambda truth: posterior[truth])
+    return Outcome(label=label) if posterior[label] >= least else Outcome(why=disunity(ballots))
+
+
+def posterior_of(ballots: Mapping[int, Ballot], weights: Weights) -> dict[int, float]:
+    """Voters whom the fit has not seen say nothing here, and so do abstentions."""
+    known = [(weights.says[voter], ballot.label) for voter, ballot in sorted(ballots.items()) if voter in weights.says]
+    heard = [(says, said) for says, said in known if said is not None]
+    if not heard:
+        return {}
+    logs = {
+        truth: math.log(prior) + sum(math.log(says.get(truth, {}).get(said, 0.0) or 1e-6) for says, said in heard)
+        for truth, prior in weights.priors.items()
+        if prior > 0
+    }
+    top = max(logs.values())
+    shares = {truth: math.exp(value - top) for truth, value in logs.items()}
+    total = sum(shares.values())
+    return {truth: share / total for truth, share in shares.items()}

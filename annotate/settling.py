@@ -1,11 +1,16 @@
 """Apply consensus to posts, many at a time. What a person decided is never touched."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
-from django.db import connection
+from django.db import connection, transaction
 
-from .consensus import Outcome, decide
-from .models import Disagreement, Label, LabelSource, Project, State, Voter
+from . import weighing
+from .consensus import Ballot, Outcome, Rule, Weights, decide
+from .models import Disagreement, Label, LabelSource, Post, Project, State, Voter
+from .models.review import Why
 
 # A label from one of these stands, whatever machines say.
 BY_PEOPLE = (LabelSource.REVIEW, LabelSource.IMPORT)
@@ -13,31 +18,61 @@ BY_PEOPLE = (LabelSource.REVIEW, LabelSource.IMPORT)
 
 def settle(project: Project, posts: Sequence[int]) -> None:
     """Call inside the transaction that stored the votes, so that no vote is ever seen without its consequence."""
-    required = set(Voter.objects.filter(project=project).values_list("pk", flat=True))
+    lock(posts)
+    rule = Ruling.of(project)
     by_people: dict[int, int] = {}
     outcomes: dict[int, Outcome] = {}
     counts: dict[int, int] = {}
-    for post, source, cast in ballots_on(posts):
+    for post, source, ballots in ballots_on(posts):
         if source in BY_PEOPLE:
-            by_people[post] = len(cast)
+            by_people[post] = len(ballots)
         else:
-            outcomes[post], counts[post] = decide(cast, required), len(cast)
+            outcomes[post], counts[post] = rule.decide(ballots), len(ballots)
     count_votes(by_people)
     write(outcomes, counts)
     contest({post: outcome for post, outcome in outcomes.items() if outcome.why})
-    close([post for post, outcome in outcomes.items() if outcome.is_settled])
+    settled = [post for post, outcome in outcomes.items() if outcome.is_settled]
+    close(settled)
+    draw_audits(project, settled)
 
 
-def ballots_on(posts: Sequence[int]) -> Iterable[tuple[int, str, dict[int, int | None]]]:
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A project's rule, read once for many posts."""
+
+    required: frozenset[int]
+    rule: Rule
+    least_confidence: float | None
+    weights: Weights | None
+
+    @classmethod
+    def of(cls, project: Project) -> "Ruling":
+        required = Voter.objects.filter(project=project, required=True).values_list("pk", flat=True)
+        rule = cast(Rule, project.consensus)
+        weights = weighing.from_json(project.weights) if rule == "weighted" and project.weights else None
+        return cls(frozenset(required), rule, project.least_confidence, weights)
+
+    def decide(self, ballots: dict[int, Ballot]) -> Outcome:
+        return decide(ballots, self.required, self.rule, self.least_confidence, self.weights)
+
+
+def lock(posts: Sequence[int]) -> None:
+    """In one order, so that two workers never wait for each other; and a person's decision is seen, or waits for us."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM annotate_post WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(posts)])
+
+
+def ballots_on(posts: Sequence[int]) -> Iterable[tuple[int, str, dict[int, Ballot]]]:
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT post.id, post.label_source, array_agg(vote.voter_id), array_agg(vote.label_id)
+            """SELECT post.id, post.label_source, array_agg(vote.voter_id), array_agg(vote.label_id),
+                   array_agg(vote.confidence)
                FROM annotate_post AS post JOIN annotate_vote AS vote ON vote.post_id = post.id
                WHERE post.id = ANY(%s) GROUP BY post.id""",
             [list(posts)],
         )
-        for post, source, voters, labels in cursor.fetchall():
-            yield post, source, dict(zip(voters, labels, strict=True))
+        for post, source, voters, labels, confidences in cursor.fetchall():
+            yield post, source, dict(zip(voters, map(Ballot, labels, confidences), strict=True))
 
 
 def write(outcomes: dict[int, Outcome], counts: dict[int, int]) -> None:
@@ -91,8 +126,28 @@ def contest(outcomes: dict[int, Outcome]) -> None:
 def close(posts: Collection[int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE annotate_disagreement SET closed = now() WHERE closed IS NULL AND post_id = ANY(%s)", [list(posts)]
+            """UPDATE annotate_disagreement SET closed = now()
+               WHERE closed IS NULL AND why <> 'audit' AND post_id = ANY(%s)""",
+            [list(posts)],
         )
+
+
+def draw_audits(project: Project, settled: Collection[int]) -> None:
+    """A uniform sample of what machines agree on, from the first settled post on, that people check without knowing.
+
+    Whether a post is drawn depends on nothing but its number: settling it again never draws again.
+    """
+    drawn = [post for post in settled if lot(project.pk, post) < project.audit_rate]
+    known = set(Disagreement.objects.filter(post__in=drawn, why=Why.AUDIT).values_list("post_id", flat=True))
+    Disagreement.objects.bulk_create(
+        [Disagreement(post_id=p, why=Why.AUDIT, inclusion=project.audit_rate) for p in drawn if p not in known],
+        ignore_conflicts=True,
+    )
+
+
+def lot(project: int, post: int) -> float:
+    digest = hashlib.blake2b(f"audit {project} {post}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
 
 
 def label_ids(project: Project) -> dict[str, int]:
@@ -102,3 +157,20 @@ def label_ids(project: Project) -> dict[str, int]:
 
 def plain(answer: str) -> str:
     return answer.strip().strip("\"'`.“”‘’").strip().casefold()
+
+
+WINDOW = 2000
+
+
+def settle_all(project: Project) -> int:
+    """After the rule changed. In windows, each a transaction of its own: nobody waits long for a lock."""
+    after, settled = 0, 0
+    while posts := list(
+        Post.objects.filter(project=project, vote_count__gt=0, pk__gt=after)
+        .order_by("pk")
+        .values_list("pk", flat=True)[:WINDOW]
+    ):
+        with transaction.atomic():
+            settle(project, posts)
+        after, settled = posts[-1], settled + len(posts)
+    return settled

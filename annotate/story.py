@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .models import Disagreement, ImportRun, LabelSource, Post, Vote
+from .models.review import Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def voted(post: Post) -> list[Chapter]:
 
 def contested(post: Post) -> list[Chapter]:
     chapters = []
-    for disagreement in Disagreement.objects.filter(post=post):
+    for disagreement in Disagreement.objects.filter(post=post).exclude(why=Why.AUDIT):  # blind means blind
         chapters.append(Chapter(disagreement.opened, "Contested", disagreement.get_why_display() + "."))
         if disagreement.closed:
             chapters.append(Chapter(disagreement.closed, "Settled after all", f"{post.get_label_source_display()}."))

@@ -5,16 +5,22 @@ from datetime import timedelta
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from . import ballots, settling, weighing
 from .importing import doors
 from .importing.running import carry_out
-from .models import ImportRun, tally
+from .models import ImportRun, Project, tally
 from .models.importing import ImportState
+from .models.project import Rule
 
 
 def import_posts(pk: int) -> None:
     run = ImportRun.objects.select_related("project", "by").get(pk=pk)
     if carry_out(run):
         take_up_imports(run.project_id)
+
+
+def count_agreement(project: int) -> None:
+    ballots.count_beforehand(Project.objects.get(pk=project))
 
 
 def every_minute() -> None:
@@ -35,3 +41,10 @@ def forget_drafts() -> None:
         if run.path:
             default_storage.delete(run.path)
         run.delete()
+
+
+def settle_project(pk: int) -> None:
+    project = Project.objects.get(pk=pk)
+    if project.consensus == Rule.WEIGHTED:
+        weighing.fit(project)
+    settling.settle_all(project)

@@ -1,3 +1,4 @@
+from .agreement import AgreementSnapshot
 from .event import Event
 from .importing import ImportRun
 from .people import ApiToken, Invitation, Membership, Role, User
@@ -8,6 +9,7 @@ from .tally import Tally, VoteTally
 from .vote import Vote, Voter
 
 __all__ = [
+    "AgreementSnapshot",
     "ApiToken",
     "Disagreement",
     "Event",

@@ -85,7 +85,7 @@ class ImportRun(models.Model):
 
     @property
     def can_begin(self) -> bool:
-        return self.state != ImportState.QUEUED and (self.state != ImportState.RUNNING or self.is_silent)
+        return self.is_silent or self.state not in {ImportState.QUEUED, ImportState.RUNNING, ImportState.DONE}
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do, and a project takes one import at a time."""

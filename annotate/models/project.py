@@ -2,7 +2,7 @@ import hashlib
 from functools import cached_property
 from typing import Self
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.urls import reverse
@@ -11,6 +11,12 @@ from django.utils.text import slugify
 from .people import Membership, User
 
 COLOUR = RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", "A colour is # and six hexadecimal digits, such as #0b7a5c.")
+
+
+class Rule(models.TextChoices):
+    ALL = "all", "All required voters agree"
+    MAJORITY = "majority", "The majority of three or more"
+    WEIGHTED = "weighted", "Weighted by how reliable each voter is"
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -30,6 +36,24 @@ class Project(models.Model):
         default=False,
         help_text="A second answer beside the label: is the post sarcastic, or do picture and text disagree?",
     )
+    consensus = models.CharField(
+        max_length=12,
+        choices=Rule,
+        default=Rule.ALL,
+        help_text="Majority and weighted need three voters or more; with fewer, all must agree.",
+    )
+    least_confidence = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="A voter that says how sure it is and is less sure than this counts as unsure. Blank: never.",
+    )
+    audit_rate = models.FloatField(
+        default=0.02,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="The share of settled posts that people check blind. It tells how wrong the settled labels are.",
+    )
+    weights = models.JSONField(null=True, blank=True, editable=False)
     synthetic = models.BooleanField(default=False, editable=False)
     created = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")

@@ -7,6 +7,7 @@ class Why(models.TextChoices):
     SPLIT = "split", "Voters differ"
     UNSURE = "unsure", "Voters are unsure"
     ABSTAINED = "abstained", "A voter abstained"
+    AUDIT = "audit", "Blind audit"
 
 
 class Disagreement(models.Model):
@@ -14,6 +15,8 @@ class Disagreement(models.Model):
 
     post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="disagreements")
     why = models.CharField(max_length=12, choices=Why)
+    # The chance with which this post was drawn, for audits: without it no error rate can be weighed rightly.
+    inclusion = models.FloatField(null=True, blank=True)
     opened = models.DateTimeField(auto_now_add=True)
     closed = models.DateTimeField(null=True, blank=True)
 

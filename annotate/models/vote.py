@@ -17,6 +17,9 @@ class Voter(models.Model):
     parameters = models.JSONField(default=dict, blank=True)
     prompt = models.TextField(blank=True)
     fingerprint = models.CharField(max_length=64, editable=False)
+    # Not part of what a voter is: how fast it may be asked, and whether consensus waits for it.
+    limits = models.JSONField(default=dict, blank=True)
+    required = models.BooleanField(default=True, help_text="Consensus waits until this voter has spoken.")
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -55,6 +58,7 @@ class Vote(models.Model):
     reason = models.TextField(blank=True)
     text_reading = models.CharField(max_length=200, blank=True)
     image_reading = models.CharField(max_length=200, blank=True)
+    incongruous = models.BooleanField(null=True, blank=True)
     raw = models.TextField(blank=True)
     tokens_in = models.PositiveIntegerField(null=True, blank=True)
     tokens_out = models.PositiveIntegerField(null=True, blank=True)

@@ -1,0 +1,86 @@
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate.models import Project, Voter
+from labeling import runs
+from labeling.models import RunState, VotingRun
+from labeling.voting import carry_out
+
+
+class Command(BaseCommand):
+    help = "Ask voters about every post they have not voted on. Started again, it carries on where it was."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--project", required=True, metavar="SLUG")
+        parser.add_argument("--voter", action="append", default=[], metavar="NAME", help="again for each; default: all")
+        parser.add_argument("--budget", metavar="DOLLARS", help="never passed, whatever is in flight")
+        parser.add_argument(
+            "--posts", default="", metavar="FILTER", help="as in a list's address: state=waiting&q=moon"
+        )
+        parser.add_argument("--limit", type=int, help="a pilot of so many posts")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = Project.objects.filter(slug=options["project"]).first()
+        if not project:
+            raise CommandError(f"There is no project “{options['project']}”.")
+        voters = self.voters(project, options["voter"])
+        try:
+            run = self.begin(project, voters, options)
+        except runs.CannotStart as reason:
+            raise CommandError(str(reason)) from reason
+        try:
+            if not carry_out(run, self.tell):
+                raise CommandError("A worker has this run already; watch it in the browser.")
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. Every answer is stored; the same command carries on.") from None
+        self.conclude(run)
+
+    def voters(self, project: Project, names: list[str]) -> list[Voter]:
+        askable = {voter.name: voter for voter in runs.askable(project)}
+        if unknown := [name for name in names if name not in askable]:
+            known = ", ".join(askable) or "none yet"
+            raise CommandError(f"No voter to ask is called {' or '.join(unknown)}. There are: {known}.")
+        return [askable[name] for name in names] if names else list(askable.values())
+
+    def begin(self, project: Project, voters: list[Voter], options: dict[str, Any]) -> VotingRun:
+        """A run that these voters broke off is carried on, not begun anew: it has its own budget and count."""
+        budget = self.dollars(options["budget"])
+        broken_off = VotingRun.objects.under_way().filter(project=project, parts__voter__in=voters).distinct().first()
+        if broken_off and set(broken_off.parts.values_list("voter", flat=True)) == {voter.pk for voter in voters}:
+            if not runs.resume(broken_off, budget, queue=False):
+                raise CommandError("These voters are at work in another process; watch it in the browser.")
+            return broken_off
+        posts = dict(parse_qsl(options["posts"]))
+        return runs.start(project, None, voters, posts=posts, budget=budget, limit=options["limit"], queue=False)
+
+    def dollars(self, written: str | None) -> Decimal | None:
+        try:
+            amount = None if written is None else Decimal(written.lstrip("$"))
+        except InvalidOperation:
+            raise CommandError(f"“{written}” is not an amount; write it as 5.00.") from None
+        if amount is not None and not (amount.is_finite() and amount > 0):
+            raise CommandError("A budget is more than nothing.")
+        return amount
+
+    def tell(self, run: VotingRun) -> None:
+        if not self.stderr.isatty():
+            return
+        parts = list(run.parts.select_related("voter"))
+        line = "  ".join(f"{part.voter.name} {part.done:,}/{part.total:,}" for part in parts)
+        self.stderr.write(f"\r\x1b[K{line}  ${sum(part.cost for part in parts):.4f}", ending="")
+
+    def conclude(self, run: VotingRun) -> None:
+        if self.stderr.isatty():
+            self.stderr.write("\r\x1b[K", ending="")
+        for part in run.parts.select_related("voter"):
+            cost = "price unknown" if part.unpriced else f"${part.cost:.4f}"
+            failed = part.failures.count()
+            self.stdout.write(
+                f"{part.voter.name}: {part.done:,} votes, {part.abstained:,} abstentions, {failed:,} failures, {cost}"
+                + (f". {part.stopped}" if part.stopped else "")
+            )
+        if run.state != RunState.DONE:
+            raise CommandError(run.error or f"The run was {run.get_state_display().lower()}.")

@@ -1,0 +1,188 @@
+"""How a voting run begins, and what it is expected to cost before it does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Avg, Count, Q, QuerySet
+from django_q.tasks import async_task
+
+from annotate.browse import Filters, matching
+from annotate.models import Event, Project, User, Vote, Voter
+
+from . import pricing
+from .asking import unvoted
+from .models import Asked, Failure, Part, RunState, VotingRun
+from .providers import PROVIDERS
+
+RECENT = 500  # answers that an estimate looks at
+
+
+class CannotStart(Exception):
+    """The message is a sentence that says what to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    voter: Voter
+    asks: int
+    answers: int  # how many real answers it rests on; none means a pilot is due
+    tokens_in: float | None
+    tokens_out: float | None
+    each: Decimal | None
+    batch_factor: Decimal | None
+    missing: str  # a sentence, where the voter's key is not set
+    ends: date | None  # when its provider switches the model off
+
+    @property
+    def total(self) -> Decimal | None:
+        return None if self.each is None else self.each * self.asks
+
+    @property
+    def all_in(self) -> float | None:
+        return None if self.tokens_in is None else self.tokens_in * self.asks
+
+    @property
+    def all_out(self) -> float | None:
+        return None if self.tokens_out is None else self.tokens_out * self.asks
+
+    @property
+    def in_batch(self) -> Decimal | None:
+        return None if self.total is None or self.batch_factor is None else self.total * self.batch_factor
+
+
+def estimate(run: VotingRun, voter: Voter) -> Estimate:
+    """From this voter's own answers, or those of the same model elsewhere; never from a constant."""
+    recent = Vote.objects.filter(voter__provider=voter.provider, voter__model=voter.model, tokens_in__isnull=False)
+    own = recent.filter(voter=voter)
+    usage = averages(own) if own.exists() else averages(recent)
+    price = None
+    if voter.provider == "offline":
+        price = Decimal(0)
+    elif usage["answers"]:
+        price = pricing.price_of(
+            voter.provider, voter.model, round(usage["tokens_in"]), round(usage["tokens_out"]), voter.parameters
+        )
+    asks = unvoted(run, voter).count()
+    return Estimate(
+        voter=voter, asks=asks if run.limit is None else min(asks, run.limit), answers=usage["answers"],
+        tokens_in=usage["tokens_in"], tokens_out=usage["tokens_out"], each=price,
+        batch_factor=PROVIDERS[voter.provider].batch_factor,
+        missing=PROVIDERS[voter.provider].missing(voter.parameters), ends=pricing.ends(voter.provider, voter.model),
+    )  # fmt: skip
+
+
+def averages(votes: QuerySet[Vote]) -> dict[str, Any]:
+    latest = votes.order_by("-pk").values("pk")[:RECENT]
+    return Vote.objects.filter(pk__in=latest).aggregate(
+        answers=Count("pk"), tokens_in=Avg("tokens_in"), tokens_out=Avg("tokens_out")
+    )
+
+
+def askable(project: Project) -> list[Voter]:
+    """Voters that came with a file cannot be asked."""
+    return list(project.voters.filter(provider__in=PROVIDERS))
+
+
+def start(
+    project: Project,
+    by: User | None,
+    voters: Sequence[Voter],
+    *,
+    posts: dict[str, str] | None = None,
+    budget: Decimal | None = None,
+    limit: int | None = None,
+    queue: bool = True,
+) -> VotingRun:
+    check(project, voters, posts or {}, budget)
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=project.pk)
+        busy = Part.objects.filter(voter__in=voters, run__in=VotingRun.objects.under_way()).select_related("voter")
+        if taken := sorted({part.voter.name for part in busy}):
+            raise CannotStart(f"{' and '.join(taken)} is voting in another run; resume or cancel that one first.")
+        run = VotingRun.objects.create(project=project, by=by, posts=posts or {}, budget=budget, limit=limit)
+        totals = {voter.pk: unvoted(run, voter).count() for voter in voters}
+        if not any(totals.values()):
+            raise CannotStart("Every one of these posts has a vote of each of these voters already.")
+        Part.objects.bulk_create(
+            Part(run=run, voter=v, total=totals[v.pk] if limit is None else min(limit, totals[v.pk])) for v in voters
+        )
+        Event.record("voting started", user=by, project=project, voters=[voter.name for voter in voters])
+        if queue:
+            enqueue(run)
+    return run
+
+
+def check(project: Project, voters: Sequence[Voter], posts: dict[str, str], budget: Decimal | None) -> None:
+    if not voters:
+        raise CannotStart("Choose at least one voter.")
+    if mend := matching(project, Filters.from_query(posts)).mend:
+        raise CannotStart(" ".join(mend))
+    if problems := [sentence for voter in voters if (sentence := problem_with(voter))]:
+        raise CannotStart(" ".join(dict.fromkeys(problems)))
+    unpriced = [
+        v.name for v in voters if budget is not None and not pricing.is_known(v.provider, v.model, v.parameters)
+    ]
+    if unpriced:
+        raise CannotStart(
+            f"The price of {' and '.join(unpriced)} is unknown, so no budget can be kept: "
+            "give the voter price_in and price_out (dollars a million tokens), or start without a budget."
+        )
+
+
+def problem_with(voter: Voter) -> str:
+    """What would stop this voter at its first ask, said before a run starts."""
+    provider = PROVIDERS[voter.provider]
+    return provider.missing(voter.parameters) or provider.problem_with(voter.model, voter.parameters)
+
+
+def enqueue(run: VotingRun) -> None:
+    async_task("labeling.tasks.vote", run.pk, task_name=f"voting {run.pk}")
+
+
+def pause(run: VotingRun) -> None:
+    run.ask_for(Asked.PAUSE)
+
+
+def cancel(run: VotingRun) -> None:
+    run.ask_for(Asked.CANCEL)
+
+
+def resume(run: VotingRun, budget: Decimal | None = None, *, queue: bool = True) -> bool:
+    """Also takes up a run whose worker died. A raised budget takes effect from here on."""
+    resumable = Q(state=RunState.PAUSED) | Q(state=RunState.FAILED) | Q(pk__in=VotingRun.objects.claimable())
+    with transaction.atomic():
+        changes: dict[str, Any] = {"state": RunState.QUEUED, "asked": "", "error": "", "ended": None}
+        if budget is not None:
+            changes["budget"] = budget
+        if not VotingRun.objects.filter(resumable, pk=run.pk).update(**changes):
+            return False
+        Part.objects.filter(run=run).update(stopped="")
+        run.refresh_from_db()
+        if queue:
+            enqueue(run)
+    return True
+
+
+def retry_failures(run: VotingRun, cause: str = "") -> int:
+    """What failed becomes pending again, all of it or one cause of it."""
+    failures = Failure.objects.filter(part__run=run)
+    gone, _ = (failures.filter(cause=cause) if cause else failures).delete()
+    if gone and run.is_over:
+        VotingRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
+        run.refresh_from_db()
+    if gone:
+        resume(run)
+    return gone
+
+
+def causes(run: VotingRun) -> list[dict[str, Any]]:
+    return list(
+        Failure.objects.filter(part__run=run)
+        .values("cause", "part__voter__name")
+        .annotate(n=Count("pk"))
+        .order_by("-n")
+    )

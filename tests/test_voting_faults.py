@@ -1,0 +1,170 @@
+"""Real processes, really killed: no answer that is stored is asked for again, and none is lost."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from annotate.models import Post, Vote, Voter
+from labeling.models import RunState, VotingRun
+from tests.make import EPOCH, make_project
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parent.parent
+FLYING = 8
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "asked"
+
+
+@pytest.fixture
+def server(log, tmp_path):
+    """The port is the system's choice, written down by the server itself once it listens."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "tests.model_server", str(port), "0.02", str(log)], cwd=ROOT)
+    wait_until_open(port)
+    yield f"http://127.0.0.1:{port}/v1"
+    process.kill()
+    process.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_open(port: int) -> None:
+    import socket
+
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the model server did not start")
+
+
+def database_url() -> str:
+    settings = connection.settings_dict
+    login = f"{settings['USER']}:{settings['PASSWORD']}@" if settings["USER"] else ""
+    host = f"?host={settings['HOST']}" if settings["HOST"].startswith("/") else ""
+    place = "" if host else settings["HOST"] + (f":{settings['PORT']}" if settings["PORT"] else "")
+    return f"postgresql://{login}{place}/{settings['NAME']}{host}"
+
+
+@pytest.fixture
+def vote(settings):
+    """Starts `manage.py vote` as a process of its own on this test's database."""
+    started = []
+
+    def start(slug: str) -> subprocess.Popen:
+        environment = os.environ | {
+            "DATABASE_URL": database_url(), "DATABASE_POOL": "0", "MEDIA_ROOT": str(settings.MEDIA_ROOT)
+        }  # fmt: skip
+        command = [sys.executable, "manage.py", "vote", "--project", slug]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def make_posts(project, count: int) -> None:
+    Post.objects.bulk_create(
+        Post(project=project, external_id=f"p{n}", text=f"post #{n}# to the moon", at=EPOCH, content_hash=f"{n:064x}")
+        for n in range(count)
+    )
+
+
+def make_voter(project, address: str, name: str = "one") -> Voter:
+    return Voter.objects.create(
+        project=project, name=name, provider="openai", model="m", fingerprint=name,
+        parameters={"base_url": address, "price_in": 0.1, "price_out": 0.4}, limits={"concurrency": FLYING},
+    )  # fmt: skip
+
+
+def until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
+
+
+def presume_dead() -> None:
+    """What half a minute of silence does, without waiting for it."""
+    VotingRun.objects.filter(state=RunState.RUNNING).update(heartbeat=timezone.now() - timedelta(minutes=5))
+
+
+def test_killed_again_and_again_it_asks_for_nothing_that_is_stored(server, vote, log):
+    project = make_project(audit_rate=0)
+    make_posts(project, 400)
+    make_voter(project, server)
+    dice = random.Random(4)
+    stored_when_killed: list[set[str]] = []
+    asked_when_killed: list[Counter[str]] = []
+    for _ in range(3):
+        process = vote(project.slug)
+        goal = Vote.objects.count() + dice.randint(20, 90)
+        until(lambda goal=goal: Vote.objects.count() >= goal)
+        process.kill()
+        process.wait()
+        asked_when_killed.append(Counter(log.read_text().split()))
+        stored_when_killed.append(set(Vote.objects.values_list("post__text", flat=True)))
+        presume_dead()
+    last = vote(project.slug)
+    assert last.wait(60) == 0, last.stdout.read().decode()
+    asked = Counter(log.read_text().split())
+    assert Vote.objects.count() == 400
+    assert set(asked) == {str(n) for n in range(400)}
+    for stored, before in zip(stored_when_killed, asked_when_killed, strict=True):
+        again = {n for n in asked if asked[n] > before[n] > 0 and f"post #{n}# to the moon" in stored}
+        assert not again, "an answer that was stored was paid for twice"
+    # Only what was in the air, or not yet written down, when a worker was killed may have been asked twice.
+    assert asked.total() - 400 <= 3 * (FLYING + 60)
+
+
+def test_two_processes_on_one_run_do_not_both_ask(server, vote, log):
+    project = make_project(audit_rate=0)
+    make_posts(project, 3000)  # enough to be at it still when the second has started
+    make_voter(project, server)
+    first = vote(project.slug)
+    until(lambda: Vote.objects.exists())
+    second = vote(project.slug)
+    assert second.wait(30) == 1
+    assert b"another process" in second.stdout.read()
+    assert first.wait(90) == 0
+    assert max(Counter(log.read_text().split()).values()) == 1
+
+
+def test_a_lost_database_connection_loses_no_answer(server, vote, log):
+    project = make_project(audit_rate=0)
+    make_posts(project, 200)
+    make_voter(project, server)
+    process = vote(project.slug)
+    until(lambda: Vote.objects.count() > 20)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert process.wait(60) == 0, process.stdout.read().decode()
+    assert Vote.objects.count() == 200
+    assert max(Counter(log.read_text().split()).values()) == 1
