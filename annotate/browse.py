@@ -28,6 +28,9 @@ class Filters:
     source: str = ""
     voter: str = ""
     said: str = ""  # what that voter answered
+    other: str = ""  # a voter on the same post
+    other_said: str = ""
+    answers: str = ""  # how the two compare
     template: str = ""
     since: str = ""
     until: str = ""
@@ -52,7 +55,7 @@ class Filters:
 
     @property
     def narrowing(self) -> dict[str, str]:
-        unused = {"order"} if self.voter else {"order", "said"}
+        unused = {"order"} | (set() if self.voter else {"said"}) | (set() if self.other else {"other_said"})
         return {name: value for name, value in self.as_dict().items() if name not in unused}
 
 
@@ -94,6 +97,9 @@ def matching(project: Project, filters: Filters) -> Match:
     if filters.voter:
         posts, votes, problem = voted_by(project, posts, filters)
         mend += problem
+    if filters.other or filters.answers:
+        posts, problem = voted_by_another(project, posts, filters)
+        mend += problem
     posts, problem = in_time(posts, filters)
     mend += problem
     if filters.template:
@@ -108,6 +114,7 @@ def matching(project: Project, filters: Filters) -> Match:
 
 
 TALLIED = {"state", "label", "source", "holdout", "voted"}
+ANSWERS = {"both": "both gave a label", "same": "the same label", "different": "different labels"}
 
 
 def exactly(project: Project, filters: Filters) -> tuple[dict[str, Any] | None, list[str]]:
@@ -153,16 +160,47 @@ def of_template(project: Project, posts: QuerySet[Post], filters: Filters) -> tu
 def voted_by(
     project: Project, posts: QuerySet[Post], filters: Filters
 ) -> tuple[QuerySet[Post], QuerySet[VoteTally] | None, list[str]]:
-    voter = project.voters.filter(name=filters.voter).first()
+    answer, mend = answer_of(project, filters.voter, filters.said)
+    if answer is None:
+        return posts.none(), None, mend
+    votes = Vote.objects.filter(post=OuterRef("pk"), **answer)
+    return posts.filter(Exists(votes)), VoteTally.objects.filter(**answer), []
+
+
+def voted_by_another(project: Project, posts: QuerySet[Post], filters: Filters) -> tuple[QuerySet[Post], list[str]]:
+    if filters.answers and not (filters.voter and filters.other):
+        return posts.none(), ["Answers are compared between two voters: name a voter and another one."]
+    if filters.answers and filters.answers not in ANSWERS:
+        return posts.none(), [f"“{filters.answers}” is not how answers compare; there are {', '.join(ANSWERS)}."]
+    answer, mend = answer_of(project, filters.other, filters.other_said)
+    if answer is None:
+        return posts.none(), mend
+    votes = Vote.objects.filter(post=OuterRef("pk"), **answer)
+    if filters.answers:
+        first, _ = answer_of(project, filters.voter, "")
+        votes = votes.filter(Exists(compared(filters.answers, **(first or {}))), label__isnull=False)
+    return posts.filter(Exists(votes)), []
+
+
+def compared(answers: str, **first: int | None) -> QuerySet[Vote]:
+    """The first voter's answers that compare as asked with the vote around them; an abstention is no answer."""
+    votes = Vote.objects.filter(post=OuterRef("post"), label__isnull=False, **first)
+    if answers == "same":
+        return votes.filter(label=OuterRef("label"))
+    return votes.exclude(label=OuterRef("label")) if answers == "different" else votes
+
+
+def answer_of(project: Project, name: str, said: str) -> tuple[dict[str, int | None] | None, list[str]]:
+    """Whose vote and for what, None where nobody can have cast it."""
+    voter = project.voters.filter(name=name).first()
     if not voter:
-        return posts.none(), None, [f"No voter is called “{filters.voter}”."]
-    said: dict[str, int | None] = {}
-    if filters.said:
-        said["label_id"] = None if filters.said == "abstained" else label_id(project, filters.said)
-        if said["label_id"] is None and filters.said != "abstained":
-            return posts.none(), None, [f"“{filters.said}” is not a label of this project."]
-    votes = Vote.objects.filter(voter=voter, post=OuterRef("pk"), **said)
-    return posts.filter(Exists(votes)), VoteTally.objects.filter(voter_id=voter.pk, **said), []
+        return None, [f"No voter is called “{name}”."]
+    if not said:
+        return {"voter_id": voter.pk}, []
+    label = None if said == "abstained" else label_id(project, said)
+    if label is None and said != "abstained":
+        return None, [f"“{said}” is not a label of this project."]
+    return {"voter_id": voter.pk, "label_id": label}, []
 
 
 def in_time(posts: QuerySet[Post], filters: Filters) -> tuple[QuerySet[Post], list[str]]:
@@ -198,7 +236,7 @@ def page_of(
         beyond = Q(at__gt=at) | Q(at=at, pk__gt=pk) if ascending else Q(at__lt=at) | Q(at=at, pk__lt=pk)
         # The plain bound on `at` is implied, but only with it does PostgreSQL start the index scan at the key.
         posts = posts.filter(beyond, **{"at__gte" if ascending else "at__lte": at})
-    found = list(posts.select_related("image", "label")[: size + 1])
+    found = list(posts.select_related("image", "label").defer("search", "meta")[: size + 1])
     more, found = len(found) > size, found[:size]
     if backwards:
         found.reverse()

@@ -48,6 +48,25 @@ class TestFilters:
         assert found(project, voter="gpt", said="bullish") == ["one"]
         assert found(project, voter="gpt", said="abstained") == ["three"]
 
+    def test_by_two_voters_and_what_each_said(self, project):
+        for text, one, other in (
+            ("agree", "bullish", "bullish"),
+            ("differ", "bullish", "bearish"),
+            ("shy", "", "bullish"),
+        ):
+            post = make_post(project, text)
+            make_vote(post, "gpt", one)
+            make_vote(post, "gemini", other)
+        make_vote(make_post(project, "alone"), "gpt", "bullish")
+        both = {"voter": "gpt", "other": "gemini"}
+        assert found(project, other="gemini") == found(project, **both) == ["agree", "differ", "shy"]
+        assert found(project, **both, said="bullish", other_said="bearish") == ["differ"]
+        assert found(project, **both, said="abstained", other_said="bullish") == ["shy"]
+        assert found(project, **both, answers="both") == ["agree", "differ"]
+        assert found(project, **both, answers="same") == ["agree"]
+        assert found(project, **both, answers="different") == ["differ"]
+        assert found(project, voter="gpt", other_said="bearish") == ["agree", "alone", "differ", "shy"]
+
     def test_by_whether_anybody_voted(self, project):
         make_post(project, "voted", vote_count=2)
         make_post(project, "not")
@@ -88,10 +107,15 @@ class TestFilters:
         [
             {"state": "asleep"}, {"label": "moonish"}, {"source": "hearsay"}, {"voter": "nobody"},
             {"template": "x"}, {"template": "9" * 40}, {"since": "yesterday"}, {"until": "2025-02-31"},
+            {"other": "nobody"}, {"voter": "gpt", "other": "gemini", "other_said": "moonish"},
+            {"voter": "gpt", "other": "gemini", "answers": "loud"}, {"other": "gemini", "answers": "same"},
+            {"voter": "gpt", "answers": "same"},
         ],
     )  # fmt: skip
     def test_that_make_no_sense_say_so(self, project, asked):
-        make_post(project)
+        post = make_post(project)
+        make_vote(post, "gpt", "bullish")
+        make_vote(post, "gemini", "bullish")
         assert complaints(project, **asked)
 
 

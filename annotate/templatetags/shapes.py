@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from annotate import colours
+from annotate.agreement import Share
 
 register = template.Library()
 register.filter("shades", colours.shades)
@@ -22,6 +23,17 @@ UNTOLD = {"run", "pk", "id", "user", "member", "invitation", "token", "note"}
 @register.filter
 def number(value: float | None) -> str:
     return NONE if value is None else f"{value:,}"
+
+
+@register.filter
+def brief(value: float | None) -> str:
+    """Many thousands at a glance."""
+    if value is None:
+        return NONE
+    for size, unit in ((1_000_000, "M"), (1000, "k")):
+        if value >= 10 * size:
+            return f"{value / size:,.0f}{unit}"
+    return f"{value:,.0f}"
 
 
 @register.filter
@@ -46,6 +58,18 @@ def percent(part: float, whole: float) -> str:
 
 
 @register.filter
+def coefficient(value: float | None) -> str:
+    return NONE if value is None else f"{round(value, 2) + 0:.2f}".replace("-", "−")
+
+
+@register.filter
+def spread(share: Share) -> str:
+    """Both ends of the interval, with as many places as tell them apart."""
+    places = sum(share.high - share.low < width for width in (0.02, 0.002))
+    return f"{100 * share.low:.{places}f}–{100 * share.high:.{places}f}%"
+
+
+@register.filter
 def ago(moment: datetime | None) -> str:
     if moment is None:
         return "never"
@@ -57,6 +81,14 @@ def ago(moment: datetime | None) -> str:
             count = seconds // size
             return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
     return date_format(timezone.localtime(moment), "j M Y")
+
+
+@register.filter
+def lasts(seconds: int) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{seconds} s"
 
 
 @register.filter

@@ -1,3 +1,5 @@
+import json
+
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -6,9 +8,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import requires
-from annotate.browse import Filters, matching, page_of, write_key
+from annotate.browse import ANSWERS, Filters, matching, page_of, write_key
 from annotate.models import LabelSource, Post, Project, Role, State, Template
 from annotate.story import story_of
+
+MORE = {"voter", "said", "other", "other_said", "answers", "since", "until", "order", "holdout"}
 
 
 @require_safe
@@ -23,12 +27,14 @@ def posts(request: HttpRequest, project: Project) -> HttpResponse:
         "page": page_of(match.posts, filters, request.GET.dict(), count=count),
         "count": count,
         "mend": match.mend,
-        "more_filters": filters.as_dict().keys() & {"voter", "said", "since", "until", "order", "holdout"},
+        "more_filters": filters.as_dict().keys() & MORE,
         "as_list": request.GET.get("as") == "list",
+        "tail": tail(request),
         "states": State.choices,
         "sources": [choice for choice in LabelSource.choices if choice[0]],
         "labels": list(project.labels.all()),
         "voters": list(project.voters.values_list("name", flat=True)),
+        "answers": ANSWERS.items(),
     }
     return render(request, "annotate/posts.html", context)
 
@@ -37,15 +43,32 @@ def posts(request: HttpRequest, project: Project) -> HttpResponse:
 @requires(Role.REVIEWER)
 def post(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     shown = get_object_or_404(
-        project.posts.select_related("image", "label", "template", "import_run", "project"), pk=pk
+        project.posts.select_related("image", "label", "template", "import_run").defer("search"), pk=pk
     )
     filters = Filters.from_query(request.GET.dict())
     before, after = neighbours(project, filters, shown)
     context = {
         "project": project, "post": shown, "story": story_of(shown),
-        "filters": filters, "before": before, "after": after,
+        "name": name_of(shown), "facts": [(name, told(value)) for name, value in shown.meta.items()],
+        "tail": tail(request), "filters": filters, "before": before, "after": after,
     }  # fmt: skip
     return render(request, "annotate/post.html", context)
+
+
+def tail(request: HttpRequest) -> str:
+    """Whoever came from the list goes back to the list, not to the grid."""
+    return "&as=list" if request.GET.get("as") == "list" else ""
+
+
+def name_of(post: Post) -> str:
+    """An id made from the content says nothing to anybody."""
+    return f"Post {post.pk}" if post.content_hash.startswith(post.external_id) else post.external_id
+
+
+def told(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def neighbours(project: Project, filters: Filters, shown: Post) -> tuple[Post | None, Post | None]:
