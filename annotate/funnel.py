@@ -148,7 +148,7 @@ class Step(NamedTuple):
 
 def what_next(project: Project, funnel: Funnel, is_admin: bool) -> list[Step]:
     setup = admins_steps(project, funnel) if is_admin else []
-    return setup + everyones_steps(project, funnel)
+    return setup + everyones_steps(project, funnel, is_admin)
 
 
 def admins_steps(project: Project, funnel: Funnel) -> list[Step]:
@@ -162,14 +162,15 @@ def admins_steps(project: Project, funnel: Funnel) -> list[Step]:
     return steps
 
 
-def everyones_steps(project: Project, funnel: Funnel) -> list[Step]:
+def everyones_steps(project: Project, funnel: Funnel, is_admin: bool) -> list[Step]:
     posts, steps = reverse("posts", args=[project.slug]), []
     if funnel.contested:
         sentence = f"{counted(funnel.contested)} contested: the votes do not settle a label."
         steps.append(Step(sentence, f"{posts}?state=contested", "See the contested"))
     if funnel.waiting:
-        sentence = f"{counted(funnel.waiting)} waiting for votes."
-        steps.append(Step(sentence, f"{posts}?state=waiting", "See the waiting"))
+        voting = reverse("voting_new", args=[project.slug])
+        url, button = (voting, "Start voting") if is_admin else (posts, "See the waiting")
+        steps.append(Step(f"{counted(funnel.waiting)} waiting for votes.", f"{url}?state=waiting", button))
     return steps
 
 

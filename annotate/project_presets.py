@@ -47,7 +47,8 @@ BLANK = Preset(key="", name="Blank", question="", guidelines="", asks_incongruou
 
 
 def available() -> list[Preset]:
-    return sorted(map(Preset.read, FOLDER.glob("*.toml")), key=lambda preset: preset.name)
+    """The simplest first."""
+    return sorted(map(Preset.read, FOLDER.glob("*.toml")), key=lambda preset: (len(preset.labels), preset.name))
 
 
 def preset_for(key: str | None) -> Preset:

@@ -13,6 +13,8 @@ from PIL import Image as Picture
 from annotate import images
 from annotate.importing import doors
 from annotate.models import Image, Invitation, Role, Template
+from labeling import runs, voters
+from labeling.voters import Makeup
 
 from .make import make_member, make_post, make_project, make_user
 
@@ -54,6 +56,7 @@ GET  label_colours       login  404  200  200  200  200
 GET  posts               login  404  200  200  200  200
 GET  post                login  404  200  200  200  200
 GET  templates           login  404  200  200  200  200
+GET  agreement           login  404  200  200  200  200
 POST template_name       login  404  403  302  302  302
 GET  image               login  404  200  200  200  200
 GET  thumb               login  404  200  200  200  200
@@ -66,6 +69,22 @@ POST import_start        login  404  403  403  422  422
 GET  import_progress     login  404  403  403  200  200
 POST import_stop         login  404  403  403  302  302
 GET  import_report       login  404  403  403  200  200
+
+GET  votes               login  404  200  200  200  200
+GET  voter_new           login  404  403  403  200  200
+POST voter_new           login  404  403  403  422  422
+GET  voter               login  404  200  200  200  200
+GET  voter_edit          login  404  403  403  200  200
+POST voter_edit          login  404  403  403  422  422
+GET  voter_request       login  404  200  200  200  200
+GET  voting_new          login  404  403  403  200  200
+POST voting_new          login  404  403  403  422  422
+GET  voting_run          login  404  200  200  200  200
+GET  voting_progress     login  404  200  200  200  200
+POST voting_pause        login  404  403  403  302  302
+POST voting_resume       login  404  403  403  302  302
+POST voting_cancel       login  404  403  403  302  302
+POST voting_retry        login  404  403  403  302  302
 
 GET  api:api-root          404  404  404  404  404  404
 GET  api:openapi-view    login  200  200  200  200  200
@@ -80,6 +99,9 @@ GET  api:import_state      401  404  403  403  200  200
 GET  admin:index         login login login login login 200
 GET  admin:login         login  403  403  403  403  302
 """
+
+VOTER = ("voter", "voter_edit", "voter_request")
+VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
 
@@ -106,6 +128,8 @@ def world(db):
     run.save()
     invitation, secret = Invitation.issue(project, Role.LEAD, boss)
     post = make_post(project, image=image, template=template)
+    voter = voters.create(project, boss, Makeup.told("offline", "keywords", {}))
+    voting = runs.start(project, boss, [voter], queue=False)
     return {
         "people": {
             "stranger": make_member(make_project(), Role.ADMIN), "reviewer": make_member(project, Role.REVIEWER),
@@ -119,7 +143,8 @@ def world(db):
         "pk": {
             "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "template_name": template.pk,
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
-        } | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
+        } | dict.fromkeys(VOTER, voter.pk) | dict.fromkeys(VOTING, voting.pk)
+        | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
         "name": {"image": image.file_name, "thumb": f"{image.sha256}.webp"},
     }  # fmt: skip
 

@@ -24,11 +24,12 @@ from annotate.models import (
     Voter,
     VoteTally,
 )
+from labeling.models import Failure, Part, VotingRun
 
 from .make import make_label, make_member, make_post, make_project, make_user, make_vote, numbers
 
 pytestmark = pytest.mark.django_db
-OURS = [model for model in admin.site._registry if model._meta.app_label == "annotate"]
+OURS = [model for model in admin.site._registry if model._meta.app_label in {"annotate", "labeling"}]
 
 
 def make_one_of_each():
@@ -40,7 +41,9 @@ def make_one_of_each():
     run = ImportRun.objects.create(project=project, by=member, name="posts.csv")
     template = Template.objects.create(project=project, size=2)
     post = make_post(project, label="bullish", image=image, template=template, import_run=run)
-    make_vote(post, f"gpt {number}", "bullish")
+    vote = make_vote(post, f"gpt {number}", "bullish")
+    part = Part.objects.create(run=VotingRun.objects.create(project=project, by=member), voter=vote.voter)
+    Failure.objects.create(part=part, post=post, cause="too many requests")
     Disagreement.objects.create(post=post, why="split")
     Invitation.issue(project, Role.LEAD, member)
     ApiToken.issue(member, "laptop")
@@ -67,7 +70,7 @@ def address_of(model, kind, *args):
 
 def test_every_model_has_a_page():
     ours = {ApiToken, Disagreement, Event, Image, ImportRun, Invitation, Label, Membership, Post, Project, Tally,
-            Template, User, Vote, Voter, VoteTally}  # fmt: skip
+            Template, User, Vote, Voter, VoteTally, VotingRun, Part, Failure}  # fmt: skip
     assert set(OURS) == ours
 
 

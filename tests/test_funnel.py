@@ -4,11 +4,12 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from annotate.agreement import Share
 from annotate.funnel import funnel_of, held_by, read, what_next
 from annotate.models import LabelSource, Voter
 from annotate.models.tally import fold
 from annotate.shares import label_table, split
-from annotate.templatetags.shapes import ago, facts, money, number, percent
+from annotate.templatetags.shapes import ago, coefficient, facts, money, number, percent, spread
 
 from .make import make_label, make_post, make_project, make_vote
 
@@ -109,7 +110,8 @@ class TestNext:
         project = make_project(guidelines="Look.")
         make_post(project)
         make_post(project, state="contested")
-        assert self.buttons(project) == ["See the contested", "See the waiting"]
+        assert self.buttons(project) == ["See the contested", "Start voting"]
+        assert self.buttons(project, is_admin=False) == ["See the contested", "See the waiting"]
 
     def test_a_settled_project_wants_nothing(self):
         project = make_project(guidelines="Look.")
@@ -151,6 +153,18 @@ class TestShapes:
     )
     def test_percent(self, part, whole, written):
         assert percent(part, whole) == written
+
+    @pytest.mark.parametrize(
+        ("share", "written"),
+        [(Share(8, 10), "49–94%"), (Share(8000, 10000), "79.2–80.8%"), (Share(8 * 10**6, 10**7), "79.98–80.02%"),
+         (Share(0, 3), "0–56%"), (Share(3, 3), "44–100%")],
+    )  # fmt: skip
+    def test_an_interval_has_as_many_places_as_tell_its_ends_apart(self, share, written):
+        assert spread(share) == written
+
+    @pytest.mark.parametrize(("value", "written"), [(None, "–"), (-0.001, "0.00"), (-0.126, "−0.13"), (1, "1.00")])
+    def test_coefficient(self, value, written):
+        assert coefficient(value) == written
 
     @pytest.mark.parametrize(
         ("before", "written"),

@@ -9,6 +9,7 @@ from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from django_q.models import OrmQ
 from PIL import Image as Drawing
 from PIL import ImageDraw
 
@@ -253,6 +254,14 @@ class TestTheRun:
         tasks.import_posts(run.pk)
         run.refresh_from_db()
         assert (run.imported, run.already) == (2500, 0)
+
+    def test_begun_twice_it_is_queued_once_and_when_done_not_again(self, run):
+        second_tab = ImportRun.objects.get(pk=run.pk)
+        assert doors.begin(run)
+        assert not doors.begin(second_tab)
+        tasks.import_posts(run.pk)
+        assert not doors.begin(second_tab)
+        assert OrmQ.objects.count() == 1
 
     def test_broken_off_half_way_it_can_be_run_again(self, run, project, monkeypatch):
         doors.begin(run)

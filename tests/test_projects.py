@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.urls import reverse
+from django_q.models import OrmQ
 
 from annotate import project_presets
 from annotate.models import Event, Label, Membership, Project, Role
@@ -64,7 +65,8 @@ def settings_data(project, labels=None, **fields):
             rows[number] |= change
         else:
             rows.append({"colour": "#6b6457", **change})
-    data = {"name": project.name, "question": project.question, "guidelines": project.guidelines, **fields}
+    data = {"name": project.name, "question": project.question, "guidelines": project.guidelines,
+            "consensus": project.consensus, "audit_rate": f"{100 * project.audit_rate:g}", **fields}  # fmt: skip
     data |= {"labels-TOTAL_FORMS": len(rows), "labels-INITIAL_FORMS": len(held)}
     return data | {f"labels-{n}-{field}": value for n, row in enumerate(rows) for field, value in row.items()}
 
@@ -304,6 +306,28 @@ class TestSettings:
         assert (project.name, project.asks_incongruous) == ("Renamed", True)
         event = Event.objects.get(verb="settings changed")
         assert (event.user, event.data["changed"]) == (user, ["name", "asks_incongruous"])
+
+    @pytest.mark.parametrize(
+        ("field", "written", "stored"),
+        [("consensus", "majority", "majority"), ("least_confidence", "0.7", 0.7), ("audit_rate", "7", 0.07)],
+    )
+    def test_when_the_rule_changes_every_voted_post_is_looked_at_again(self, client, field, written, stored):
+        project = some_project()
+        log_in(client, project)
+        save(client, project, guidelines="New.")
+        assert not OrmQ.objects.exists()
+        save(client, project, **{field: written})
+        project.refresh_from_db()
+        assert getattr(project, field) == stored
+        assert OrmQ.objects.get().task["func"] == "annotate.tasks.settle_project"
+
+    @pytest.mark.parametrize(
+        ("field", "written"), [("audit_rate", "101"), ("audit_rate", "x"), ("least_confidence", "2"), ("consensus", "")]
+    )
+    def test_a_rule_that_cannot_be_is_refused(self, client, field, written):
+        project = some_project()
+        log_in(client, project)
+        assert save(client, project, **{field: written}).status_code == 422
 
     def test_saving_what_stands_changes_and_tells_nothing(self, client):
         project = some_project()

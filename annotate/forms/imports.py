@@ -46,7 +46,7 @@ class MappingForm(forms.Form):
 
     text = forms.ChoiceField(required=False)
     image = forms.ChoiceField(required=False, label="Picture")
-    id = forms.ChoiceField(required=False, label="Id", help_text="None: the content is the id.")
+    id = forms.ChoiceField(required=False, label="Id")
     label = forms.ChoiceField(required=False, label="Known label")
     date = forms.ChoiceField(required=False, label="Date")
     source = forms.ChoiceField(required=False, label="Source")
@@ -67,7 +67,7 @@ class MappingForm(forms.Form):
         super().__init__(*args, **kwargs)
         choices = [(header, header) for header in headers]
         for name in ONE_EACH:
-            self.choice(name).choices = [("", "none"), *choices]
+            self.choice(name).choices = [("", "from the content" if name == "id" else "none"), *choices]
         self.choice("votes").choices = choices
         if not headers:
             for name in (*ONE_EACH, "votes"):

@@ -84,6 +84,5 @@ class InviteForm(RoleForm):
         label="For whom",
         max_length=200,
         required=False,
-        help_text="A name, so that you know which invitation is whose.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )

@@ -7,10 +7,12 @@ from django.db import transaction
 from django.db.models import CharField, Value
 from django.db.models.functions import Cast, Concat
 from django.http import QueryDict
+from django_q.tasks import async_task
 
 from annotate.colours import PALETTE
 from annotate.funnel import held_by
 from annotate.models import Event, Label, Project, User
+from annotate.models.project import Rule
 from annotate.project_presets import BLANK, Preset, available, make_project
 
 if TYPE_CHECKING:  # Django's form classes take no parameters where they run
@@ -50,13 +52,67 @@ class NewProjectForm(forms.Form):
         return make_project(given["preset"], given["name"], by, question=given["question"])
 
 
+class PercentField(forms.FloatField):
+    """A share, written and read as a percentage."""
+
+    def __init__(self, **options: Any) -> None:
+        told = {"min_value": "A share is at least 0%%.", "max_value": "A share is at most 100%%."}
+        super().__init__(min_value=0, max_value=1, error_messages=told, **options)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"min": 0, "max": 100, "step": "any"}
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{100 * value:g}" if isinstance(value, float) else value
+
+    def to_python(self, value: Any) -> float | None:  # type: ignore[override]
+        share = super().to_python(value)
+        return None if share is None else share / 100
+
+
+# What each rule does, for whoever chooses one.
+RULES = {
+    Rule.ALL: "One that differs or abstains makes the post contested. The safest, and the most work for people.",
+    Rule.MAJORITY: "More than half of all who voted; an abstention counts against every label. "
+    "With two voters, both must agree.",
+    Rule.WEIGHTED: "A model of who errs how (Dawid and Skene) is fitted on all votes, again after each run. "
+    "With two voters, both must agree.",
+}
+SETTLES = {"consensus", "least_confidence", "audit_rate"}  # a change of these looks at every voted post again
+
+
 class ProjectForm(ProjectFormBase):
+    audit_rate = PercentField(
+        label="Audited blind, in %",
+        help_text="Of the posts that voters settle, this share goes to people as if it were contested. "
+        "Only that tells how wrong the settled labels are.",
+    )
+
     class Meta:
         model = Project
-        fields = ("name", "question", "guidelines", "asks_incongruous")
-        labels = {"guidelines": "What tells the labels apart"}
-        help_texts = {"guidelines": "Markdown, with examples of the hard cases."}
-        widgets = {"guidelines": forms.Textarea(attrs={"rows": 12, "class": "guidelines"})}
+        fields = (
+            "name", "question", "guidelines", "asks_incongruous", "consensus", "least_confidence", "audit_rate",
+        )  # fmt: skip
+        labels = {
+            "guidelines": "What tells the labels apart",
+            "consensus": "The label stands where",
+            "least_confidence": "Least confidence",
+        }
+        help_texts = {
+            "guidelines": "Markdown, with examples of the hard cases.",
+            "consensus": "",
+            "least_confidence": "From 0 to 1. A voter that says it is less sure than this makes the post contested. "
+            "Blank: confidence does not matter.",
+        }
+        widgets = {
+            "guidelines": forms.Textarea(attrs={"rows": 12, "class": "guidelines"}),
+            "consensus": forms.RadioSelect,
+            "least_confidence": forms.NumberInput(attrs={"min": 0, "max": 1, "step": "any"}),
+        }
+
+    @property
+    def rules(self) -> Iterator[tuple[forms.boundfield.BoundWidget, str]]:
+        return zip(self["consensus"].subwidgets, (RULES[rule] for rule in Rule), strict=True)
 
 
 class LabelForm(LabelFormBase):
@@ -165,4 +221,6 @@ def save(form: ProjectForm, rows: LabelFormSet, by: User) -> Project:
         rows.save_all()
     if changed:
         Event.record("settings changed", user=by, project=project, changed=changed)
+    if SETTLES & set(changed):
+        async_task("annotate.tasks.settle_project", project.pk)
     return project

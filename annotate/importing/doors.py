@@ -39,10 +39,13 @@ def preview(run: ImportRun) -> tuple[formats.Preview, int | None]:
 
 
 def begin(run: ImportRun) -> bool:
-    """Queued with its task in one transaction: a run never waits for a task that nobody wrote."""
-    if not run.can_begin or not ((run.path and default_storage.exists(run.path)) or run.options.get("board")):
+    """Queued with its task in one transaction: a run never waits for a task that nobody wrote, and never gets two."""
+    if not ((run.path and default_storage.exists(run.path)) or run.options.get("board")):
         return False
     with transaction.atomic():
+        run.refresh_from_db(fields=["state", "heartbeat"], from_queryset=ImportRun.objects.select_for_update())
+        if not run.can_begin:
+            return False
         run.state = ImportState.QUEUED
         run.save(update_fields=["state", "options", "holdout"])
         enqueue(run)

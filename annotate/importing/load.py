@@ -99,7 +99,9 @@ class Loader:
                 failures[sha256] = result
             else:
                 known[sha256] = result
-        Image.objects.bulk_create([image for image in known.values() if image.pk is None], ignore_conflicts=True)
+        # In one order: of two imports that bring the same pictures, one waits for the other, and never each for each.
+        new = sorted((image for image in known.values() if image.pk is None), key=lambda image: image.sha256)
+        Image.objects.bulk_create(new, ignore_conflicts=True)
         known |= Image.objects.in_bulk([h for h, image in known.items() if image.pk is None], field_name="sha256")
         for number, sha256 in hashes.items():
             if sha256 in failures:
@@ -191,6 +193,8 @@ class Loader:
                 to_lock.append(candidate)
             else:
                 lines.append(again(candidate, content_hash))
+        gone = "it was there, and was deleted while this import looked at it; import it again"
+        lines += [Line(c.row.number, c.external_id, "refused", gone) for c in candidates.values() if not c.post]
         return lines + self.lock(to_lock)
 
     def lock(self, candidates: list[Candidate]) -> list[Line]:
@@ -211,7 +215,7 @@ class Loader:
              vote.label)
             for c in candidates
             for vote in c.row.votes
-            if vote.label.strip()
+            if c.post and vote.label.strip()
         ]  # fmt: skip
         if not rows:
             return []
@@ -219,9 +223,10 @@ class Loader:
             cursor.execute(
                 """INSERT INTO annotate_vote (post_id, voter_id, label_id, confidence, reason, raw, text_reading,
                        image_reading, created)
-                   SELECT post, voter, label, confidence, reason, raw, '', '', now()
+                   SELECT post.id, voter, new.label, confidence, reason, raw, '', '', now()
                    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::float8[], %s::text[], %s::text[])
                      AS new (post, voter, label, confidence, reason, raw)
+                   JOIN annotate_post AS post ON post.id = new.post FOR KEY SHARE OF post
                    ON CONFLICT (post_id, voter_id) DO NOTHING RETURNING post_id""",
                 [list(column) for column in zip(*rows, strict=True)],
             )

@@ -1,8 +1,10 @@
 """One import from claim to report. The browser's task, the command and the API all end up in `carry_out`."""
 
 import csv
+import logging
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,13 +13,14 @@ from typing import IO
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from annotate.fetch import fetch_image
 from annotate.models import Event, ImportRun, Label
-from annotate.models.importing import ImportState
+from annotate.models.importing import ImportRunQuerySet, ImportState
 
 from . import formats, fourchan_live
 from .columns import Columns
@@ -25,6 +28,8 @@ from .load import Line, Loaded, Loader, batches
 from .rows import Refused, Row, Unreadable
 
 Progress = Callable[[ImportRun], None]
+DEADLOCKS_BORNE = 5
+BEAT = 15  # seconds; after sixty without a beat a worker is taken for dead
 
 
 class LostClaim(Exception):
@@ -35,7 +40,7 @@ def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | Non
     """False when somebody else has the run, or another import into the same project is under way."""
     if not run.claim():
         return False
-    with tempfile.NamedTemporaryFile("w", newline="", suffix=".csv", encoding="utf-8-sig") as report:
+    with heartbeat(run), tempfile.NamedTemporaryFile("w", newline="", suffix=".csv", encoding="utf-8-sig") as report:
         lines = csv.writer(report)
         lines.writerow(["row", "id", "outcome", "detail"])
         try:
@@ -50,8 +55,35 @@ def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | Non
         except BaseException:
             finish(run, ImportState.FAILED, "It broke off; what was imported stands, and it can be run again.", report)
             raise
-        finish(run, state, error, report)
-    return True
+        return finish(run, state, error, report)
+
+
+def still_ours(run: ImportRun) -> ImportRunQuerySet:
+    """No row of it once another worker has claimed the run, or somebody has stopped it."""
+    return ImportRun.objects.filter(pk=run.pk, started=run.started, state=ImportState.RUNNING)
+
+
+@contextmanager
+def heartbeat(run: ImportRun) -> Iterator[None]:
+    """Between batches too: to count a large file, or to fetch two hundred pictures at one a second, takes minutes."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT):
+            try:
+                still_ours(run).update(heartbeat=timezone.now())
+            except (DatabaseError, InterfaceError):
+                logging.getLogger(__name__).warning("Import %s: the database did not take the heartbeat.", run.pk)
+                connection.close()
+        connection.close()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def load_all(
@@ -60,15 +92,28 @@ def load_all(
     loader = Loader(run)
     with source_of(run, path) as rows:
         for batch in batches(rows):
-            with transaction.atomic():
-                loaded = loader.load(batch)
-                record(run, loaded)
+            loader, loaded = load_whole(run, loader, batch)
             report(loaded.lines)
             if progress:
                 progress(run)
             if run.stop_asked:
                 return ImportState.CANCELLED
     return ImportState.DONE
+
+
+def load_whole(run: ImportRun, loader: Loader, batch: list[Row | Refused]) -> tuple[Loader, Loaded]:
+    """A batch that lost a deadlock is undone as one, and tried again by a loader that knows nothing of it."""
+    for tries_left in range(DEADLOCKS_BORNE, -1, -1):
+        try:
+            with transaction.atomic():
+                loaded = loader.load(batch)
+                record(run, loaded)
+            return loader, loaded
+        except OperationalError as error:
+            if not tries_left or not isinstance(error.__cause__, DeadlockDetected):
+                raise
+            loader = Loader(run)
+    raise AssertionError
 
 
 @contextmanager
@@ -151,7 +196,7 @@ def local_copy(run: ImportRun, path: Path | None) -> Iterator[Path]:
 
 def record(run: ImportRun, loaded: Loaded) -> None:
     """In the batch's own transaction, so that the counts on the page are what stands in the table."""
-    kept = ImportRun.objects.filter(pk=run.pk, started=run.started, state=ImportState.RUNNING).update(
+    kept = still_ours(run).update(
         heartbeat=timezone.now(),
         imported=F("imported") + loaded.count("imported"),
         already=F("already") + loaded.count("already there"),
@@ -163,17 +208,21 @@ def record(run: ImportRun, loaded: Loaded) -> None:
     run.refresh_from_db(fields=["heartbeat", "imported", "already", "refused", "votes", "stop_asked"])
 
 
-def finish(run: ImportRun, state: ImportState, error: str, report: IO[str]) -> None:
+def finish(run: ImportRun, state: ImportState, error: str, report: IO[str]) -> bool:
+    """False where the run is somebody else's by now: how it ended is theirs to say."""
+    run.state, run.error, run.ended = state, error, timezone.now()
     with suppress(OSError):  # a full disk must not keep the run from being told as ended
         report.flush()
         with Path(report.name).open("rb") as finished:
             run.report = default_storage.save(f"reports/import-{run.pk}.csv", File(finished))
-    run.state, run.error, run.ended = state, error, timezone.now()
-    run.save(update_fields=["report", "state", "error", "ended"])
-    Event.record(
-        "posts imported", user=run.by, project=run.project,
-        run=run.pk, name=run.name, imported=run.imported, already_there=run.already, refused=run.refused,
-    )  # fmt: skip
+    with transaction.atomic():
+        if not still_ours(run).update(report=run.report, state=state, error=error, ended=run.ended):
+            return False
+        Event.record(
+            "posts imported", user=run.by, project=run.project,
+            run=run.pk, name=run.name, imported=run.imported, already_there=run.already, refused=run.refused,
+        )  # fmt: skip
+    return True
 
 
 def said(failure: Exception) -> str:

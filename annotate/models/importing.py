@@ -91,7 +91,7 @@ class ImportRun(models.Model):
         """A task delivered twice finds nothing to do, and a project takes one import at a time."""
         now = timezone.now()
         with transaction.atomic():
-            Project.objects.select_for_update().get(pk=self.project_id)
+            Project.objects.select_for_update(no_key=True).get(pk=self.project_id)
             if ImportRun.objects.alive().filter(project=self.project_id).exclude(pk=self.pk).exists():
                 return False
             changed = (

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import me, requires
@@ -45,6 +46,7 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 @require_safe
+@never_cache
 @requires(Role.ADMIN)
 def show(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     run = get_object_or_404(project.imports.select_related("by", "project"), pk=pk)
@@ -86,8 +88,8 @@ def start(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
             return ask(request, run, form)
         run.options |= form.options()
         run.holdout = form.cleaned_data["holdout"]
-    if not doors.begin(run):
-        messages.error(request, "This import is under way already, or its file is gone; upload it again.")
+    if not doors.begin(run) and run.can_begin:
+        messages.error(request, "The file of this import is gone; upload it again.")
     return redirect(run)
 
 

@@ -26,6 +26,8 @@ from annotate.models.people import NotOpen
 @never_cache
 @sensitive_post_parameters("password")
 def login(request: HttpRequest) -> HttpResponse:
+    if "HX-Request" in request.headers:  # a page that watches something outlived its session
+        return HttpResponse(headers={"HX-Refresh": "true"})
     onward = onward_from(request)
     if request.user.is_authenticated:
         return redirect(onward)

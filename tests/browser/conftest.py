@@ -54,29 +54,61 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def context(browser: Browser, live_server: Any) -> Iterator[BrowserContext]:
-    # Without motion there is no half-faded state for a test to meet.
-    context = browser.new_context(base_url=live_server.url, reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
-    context.set_default_timeout(10_000)
-    yield context
-    context.close()
+def screen() -> dict[str, Any]:
+    """What differs between the browsers of a module: its size, its touch, whether it runs scripts."""
+    return {}
 
 
 @pytest.fixture
-def page(context: BrowserContext, live_server: Any, complaints: list[str]) -> Iterator[Page]:
+def new_context(browser: Browser, live_server: Any, screen: dict[str, Any]) -> Iterator[Callable[[], BrowserContext]]:
+    """Each is a browser of its own, with its own cookies."""
+    opened = []
+
+    def new() -> BrowserContext:
+        # Without motion there is no half-faded state for a test to meet.
+        here = {"base_url": live_server.url, "reduced_motion": "reduce", "locale": "en-GB", "timezone_id": "UTC"}
+        context = browser.new_context(**here, **screen)
+        context.set_default_timeout(10_000)
+        opened.append(context)
+        return context
+
+    yield new
+    for context in opened:
+        context.close()
+
+
+@pytest.fixture
+def context(new_context: Callable[[], BrowserContext]) -> BrowserContext:
+    return new_context()
+
+
+@pytest.fixture
+def open_page(live_server: Any, complaints: list[str]) -> Callable[[BrowserContext], Page]:
+    """A tab whose complaints are heard."""
+
     def console(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        refused_form = "status of 422" in message.text  # the browser reports it, and the page says what to mend
+        if message.type == "error" and not refused_form:
             complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
     def request(asked: Request) -> None:
         if not asked.url.startswith((live_server.url, "data:", "blob:")):
             complaints.append(f"The page asked for {asked.url}")
 
-    page = context.new_page()
-    page.add_init_script(SAY_WHAT_THE_POLICY_REFUSED)
-    page.on("console", console)
-    page.on("request", request)
-    page.on("pageerror", lambda error: complaints.append(f"Uncaught: {error}"))
+    def opened(context: BrowserContext) -> Page:
+        page = context.new_page()
+        page.add_init_script(SAY_WHAT_THE_POLICY_REFUSED)
+        page.on("console", console)
+        page.on("request", request)
+        page.on("pageerror", lambda error: complaints.append(f"Uncaught: {error}"))
+        return page
+
+    return opened
+
+
+@pytest.fixture
+def page(context: BrowserContext, open_page: Callable[[BrowserContext], Page], complaints: list[str]) -> Iterator[Page]:
+    page = open_page(context)
     yield page
     page.wait_for_load_state()
     assert not complaints, "The page complained:\n" + "\n".join(complaints)

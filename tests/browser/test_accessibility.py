@@ -4,6 +4,7 @@ A new page is one more line in PAGES; a new address without a page of its own is
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,9 @@ from django.utils import timezone
 
 from annotate.first_start import demo_rows
 from annotate.importing.load import Loader
-from annotate.models import ApiToken, Disagreement, ImportRun, Invitation, Project, Role, User
+from annotate.models import ApiToken, Disagreement, ImportRun, Invitation, Project, Role, User, Voter
+from labeling.models import Failure, Part, VotingRun
+from labeling.voters import Makeup, create
 from tests.make import make_member, make_post, make_project, make_user, make_vote
 
 # url name, what of `things` it shows, who looks at it
@@ -39,6 +42,20 @@ PAGES = [
     ("post", "settled post", "admin"),
     ("post", "contested post", "reviewer"),
     ("templates", "project", "admin"),
+    ("agreement", "project", "reviewer"),
+    ("agreement", "empty project", "admin"),
+    ("votes", "project", "admin"),
+    ("votes", "empty project", "reviewer"),
+    ("voter_new", "project", "admin"),
+    ("voter", "asked voter", "reviewer"),
+    ("voter", "imported voter", "admin"),
+    ("voter_edit", "asked voter", "admin"),
+    ("voter_request", "asked voter", "admin"),
+    ("voting_new", "project", "admin"),
+    ("voting_new", "empty project", "admin"),
+    ("voting_run", "running votes", "admin"),
+    ("voting_run", "paused votes", "admin"),
+    ("voting_run", "failed votes", "reviewer"),
     ("imports", "project", "admin"),
     ("imports", "empty project", "admin"),
     ("import_new", "project", "admin"),
@@ -52,6 +69,7 @@ NO_PAGE = {
     "logout", "login_once", "password", "token_new", "token_revoke",
     "invite", "invitation_revoke", "role_change", "member_remove",
     "label_colours", "image", "thumb", "template_name",
+    "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry",
     "import_start", "import_progress", "import_stop", "import_report",
 }  # fmt: skip
 # address -> its status; the reviewer looks
@@ -90,6 +108,8 @@ def things(people: dict[str, User | None]) -> dict[str, dict[str, Any]]:
     ApiToken.issue(admin, "notebook")
     _, secret = Invitation.issue(project, Role.REVIEWER, admin, note="for Kim")
     runs = {f"{state} import": run.pk for state, run in make_imports(project, admin).items()}
+    asked, votes = make_votes(project)
+    runs |= {"asked voter": asked.pk, "imported voter": project.voters.get(name="gemini").pk} | votes
     posts = {"settled post": project.posts.filter(state="settled")[0].pk}
     posts |= {"contested post": project.posts.get(state="contested").pk}
     return {
@@ -113,6 +133,26 @@ def fill(project: Project) -> None:
     make_vote(post, "keywords", reason="Nothing matched.")
     make_post(project, "wagmi", label="bullish")
     make_post(project, "gm")
+
+
+def make_votes(project: Project) -> tuple[Voter, dict[str, int]]:
+    """Voters of which one lacks its key and ends soon, and runs in every state that looks different."""
+    asked = create(project, None, Makeup.told("openai", "gpt-4o-mini", {"temperature": 0.0}))
+    states = {
+        "running": {"heartbeat": timezone.now() + timedelta(hours=1)},
+        "paused": {"budget": "0.5", "written_off": "0.01", "error": "The budget of $0.50 is used up: raise it."},
+        "failed": {"error": "The server does not accept the API key.", "limit": 20},
+    }
+    runs = {f"{state} votes": make_voting(project, asked, state, **fields) for state, fields in states.items()}
+    return asked, {name: run.pk for name, run in runs.items()}
+
+
+def make_voting(project: Project, voter: Voter, state: str, **fields: Any) -> VotingRun:
+    run = VotingRun.objects.create(project=project, state=state, started=timezone.now(), **fields)
+    counts = {"done": 4, "abstained": 1, "by_label": {"bullish": 2, "bearish": 1}, "cost": "0.02", "unpriced": 1}
+    part = Part.objects.create(run=run, voter=voter, total=9, tokens_in=20_000, tokens_out=300, **counts)
+    Failure.objects.create(part=part, post=project.posts.first(), cause="refused (400): invalid_image_url")
+    return run
 
 
 def make_imports(project: Project, admin: User) -> dict[str, ImportRun]:
