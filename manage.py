@@ -17,12 +17,16 @@ def main() -> None:
         sys.exit(f"{error.name} is not installed in this Python. `make run` installs everything into .venv.")
     from annotate import database
 
+    if "qcluster" in sys.argv[1:2]:
+        os.environ["DATABASE_POOL"] = "0"  # its workers are forked, and a pool does not survive that
     try:
         if len(sys.argv) > 1 and sys.argv[1] not in WITHOUT_DATABASE:
             database.attach()
         execute_from_command_line(sys.argv)
     except (EnvError, database.WillNotStart) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
 
 
 if __name__ == "__main__":

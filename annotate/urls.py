@@ -1,8 +1,8 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from .api import urls as api_urls
-from .views import imports, media, people, posts, projects
+from .views import agreement, imports, media, people, posts, projects
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -31,6 +31,7 @@ urlpatterns = [
     path("p/<slug:slug>/posts/<int:pk>", posts.post, name="post"),
     path("p/<slug:slug>/templates", posts.templates, name="templates"),
     path("p/<slug:slug>/templates/<int:pk>", posts.template_name, name="template_name"),
+    path("p/<slug:slug>/agreement", agreement.agreement, name="agreement"),
     path("p/<slug:slug>/images/<str:name>", media.image, name="image"),
     path("p/<slug:slug>/thumbs/<str:name>", media.thumb, name="thumb"),
     # Imports
@@ -41,6 +42,7 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:pk>/progress", imports.progress, name="import_progress"),
     path("p/<slug:slug>/imports/<int:pk>/stop", imports.stop, name="import_stop"),
     path("p/<slug:slug>/imports/<int:pk>/report.csv", imports.report, name="import_report"),
+    path("", include("labeling.urls")),
     path("api/", api_urls),
     path("admin/", admin.site.urls),
 ]

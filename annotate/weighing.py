@@ -22,7 +22,7 @@ def fit(project: Project) -> bool:
     table = pd.DataFrame(votes.values_list("post_id", "voter_id", "label_id"), columns=["task", "worker", "label"])
     if table["worker"].nunique() < ENOUGH_FOR_MAJORITY or table["label"].nunique() < 2:
         return False
-    model = DawidSkene(n_iter=ROUNDS).fit(table)
+    model: Any = DawidSkene(n_iter=ROUNDS).fit(table)
     project.weights = to_json(model.priors_.to_dict(), confusions(model.errors_))
     project.save(update_fields=["weights"])
     return True

@@ -180,9 +180,5 @@ def retry_failures(run: VotingRun, cause: str = "") -> int:
 
 
 def causes(run: VotingRun) -> list[dict[str, Any]]:
-    return list(
-        Failure.objects.filter(part__run=run)
-        .values("cause", "part__voter__name")
-        .annotate(n=Count("pk"))
-        .order_by("-n")
-    )
+    failures = Failure.objects.filter(part__run=run).values("cause", "part__voter__name")
+    return [dict(row) for row in failures.annotate(n=Count("pk")).order_by("-n")]

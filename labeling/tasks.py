@@ -2,7 +2,9 @@
 
 from django_q.tasks import async_task
 
-from . import runs
+from annotate.models import Project
+
+from . import pairs, runs, voters
 from .models import VotingRun
 from .voting import carry_out
 
@@ -11,6 +13,14 @@ def vote(pk: int) -> None:
     run = VotingRun.objects.select_related("project", "by").get(pk=pk)
     if carry_out(run) and run.project.consensus == "weighted":
         async_task("annotate.tasks.settle_project", run.project_id)
+
+
+def vote_on_demo(project_pk: int) -> None:
+    """The pair that needs no key, so that a first look shows agreement and disagreement, also on a plane."""
+    project = Project.objects.get(pk=project_pk)
+    if project.synthetic and not project.voters.exists():
+        offline = next(pair for pair in pairs.available() if pair.key == "offline")
+        vote(runs.start(project, None, voters.add_pair(project, None, offline), queue=False).pk)
 
 
 def every_minute() -> None:

@@ -5,55 +5,80 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('annotate', '0002_triggers'),
+        ("annotate", "0002_triggers"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='disagreement',
-            name='inclusion',
+            model_name="disagreement",
+            name="inclusion",
             field=models.FloatField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='project',
-            name='audit_rate',
-            field=models.FloatField(default=0.02, help_text='The share of settled posts that people check blind. It tells how wrong the settled labels are.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)]),
+            model_name="project",
+            name="audit_rate",
+            field=models.FloatField(
+                default=0.02,
+                help_text="The share of settled posts that people check blind. It tells how wrong the settled labels are.",
+                validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)],
+            ),
         ),
         migrations.AddField(
-            model_name='project',
-            name='consensus',
-            field=models.CharField(choices=[('all', 'All required voters agree'), ('majority', 'The majority of three or more'), ('weighted', 'Weighted by how reliable each voter is')], default='all', help_text='Majority and weighted need three voters or more; with fewer, all must agree.', max_length=12),
+            model_name="project",
+            name="consensus",
+            field=models.CharField(
+                choices=[
+                    ("all", "All required voters agree"),
+                    ("majority", "The majority of three or more"),
+                    ("weighted", "Weighted by how reliable each voter is"),
+                ],
+                default="all",
+                help_text="Majority and weighted need three voters or more; with fewer, all must agree.",
+                max_length=12,
+            ),
         ),
         migrations.AddField(
-            model_name='project',
-            name='least_confidence',
-            field=models.FloatField(blank=True, help_text='A voter that says how sure it is and is less sure than this counts as unsure. Blank: never.', null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)]),
+            model_name="project",
+            name="least_confidence",
+            field=models.FloatField(
+                blank=True,
+                help_text="A voter that says how sure it is and is less sure than this counts as unsure. Blank: never.",
+                null=True,
+                validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)],
+            ),
         ),
         migrations.AddField(
-            model_name='project',
-            name='weights',
+            model_name="project",
+            name="weights",
             field=models.JSONField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='vote',
-            name='incongruous',
+            model_name="vote",
+            name="incongruous",
             field=models.BooleanField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='voter',
-            name='limits',
+            model_name="voter",
+            name="limits",
             field=models.JSONField(blank=True, default=dict),
         ),
         migrations.AddField(
-            model_name='voter',
-            name='required',
-            field=models.BooleanField(default=True, help_text='Consensus waits until this voter has spoken.'),
+            model_name="voter",
+            name="required",
+            field=models.BooleanField(default=True, help_text="Consensus waits until this voter has spoken."),
         ),
         migrations.AlterField(
-            model_name='disagreement',
-            name='why',
-            field=models.CharField(choices=[('split', 'Voters differ'), ('unsure', 'Voters are unsure'), ('abstained', 'A voter abstained'), ('audit', 'Blind audit')], max_length=12),
+            model_name="disagreement",
+            name="why",
+            field=models.CharField(
+                choices=[
+                    ("split", "Voters differ"),
+                    ("unsure", "Voters are unsure"),
+                    ("abstained", "A voter abstained"),
+                    ("audit", "Blind audit"),
+                ],
+                max_length=12,
+            ),
         ),
     ]

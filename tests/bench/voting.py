@@ -134,7 +134,6 @@ def compare(provider: str, bare: Callable[..., object]) -> None:
         asks += [pending.ask for pending in page]
     run.delete()
     bare_wall, bare_cpu = timed(lambda: asyncio.run(bare(asks)))  # type: ignore[arg-type]
-    del asks
     wall, cpu = timed(lambda: run_ours(project, voter))
     print(
         f"{provider:7} bare client {POSTS / bare_wall:4.0f} a second, {1000 * bare_cpu / POSTS:.2f} ms CPU each; "

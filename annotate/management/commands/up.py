@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotate import first_start, static_files
+from annotate import database, first_start, static_files
 
 PATIENCE = 10  # seconds a child has to end by itself
 QUICK_DEATHS = 5  # this many within a minute is no accident
@@ -43,8 +43,7 @@ class Child:
         self.process = self.start()
 
     def end(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.terminate()
 
     def bury(self, deadline: float) -> None:
         with suppress(subprocess.TimeoutExpired):
@@ -65,11 +64,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, workers: int, threads: int, **options: Any) -> None:
         began = time.monotonic()
+        end_in_order()
         refuse_taken(host, port)
         static_files.collect()
         first_start.migrate(self.say)
         first_start.make_demo(self.say)
-        signal.signal(signal.SIGTERM, interrupt)
         children: list[Child] = []
         try:
             children += [Child("web server", web_server(host, port, workers, threads))]
@@ -104,10 +103,7 @@ def web_server(host: str, port: int, workers: int, threads: int) -> list[str]:
 
 
 def queue(name: str) -> Child:
-    """A forked worker would inherit the connection pool without its threads, so queues go without one."""
-    command = [sys.executable, "manage.py", "qcluster"]
-    environment = {"DATABASE_POOL": "0"} | ({} if name == "short" else {"Q_CLUSTER_NAME": name})
-    return Child(f"{name} queue", command, **environment)
+    return Child(f"{name} queue", [sys.executable, "manage.py", "qcluster"], Q_CLUSTER_NAME=name)
 
 
 def refuse_taken(host: str, port: int) -> None:
@@ -116,10 +112,12 @@ def refuse_taken(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = str(getattr(error, "strerror", error)).lower()
+            other = port + 1 if port < 65535 else 8000
             raise CommandError(
-                f"Port {port} on {host} cannot be used ({str(error.strerror).lower()}); stop what holds it, "
-                f"or choose another: make run PORT={port + 1}"
+                f"Port {port} on {host} cannot be used ({reason}); stop what holds it, "
+                f"or choose another: make run PORT={other}"
             ) from error
 
 
@@ -137,14 +135,31 @@ def wait_for(host: str, port: int, server: Child) -> None:
 def watch(children: list[Child], say: Callable[[str], None]) -> None:
     while True:
         time.sleep(0.5)
+        if database.is_down():
+            revive_database(say)
         for child in children:
             if (code := child.process.poll()) is not None:
                 say(f"The {child.name} ended (code {code}); starting it again.")
                 child.revive()
 
 
+def revive_database(say: Callable[[str], None]) -> None:
+    """Killed, for want of memory say. What it left behind may stand in its way for a moment; then we try again."""
+    say("PostgreSQL ended; starting it again.")
+    with suppress(OSError, subprocess.SubprocessError, AssertionError):
+        database.revive()
+
+
+def end_in_order() -> None:
+    """Also when the terminal is closed, unless `nohup` asked to outlive it."""
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, interrupt)
+
+
 def end_all(children: list[Child]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
     for child in children:
         child.end()
     deadline = time.monotonic() + PATIENCE
