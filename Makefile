@@ -6,7 +6,7 @@ BENCH ?=
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench gpu-worker browser database-url lint types migrations deployable structure javascript
+.PHONY: screenshots help run test check bench gpu-worker browser database-url lint types migrations deployable structure javascript
 
 help: ## List the targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ check: lint types migrations deployable structure javascript ## Lint, types, mig
 
 bench: .venv/.dev ## Measure what the README promises; BENCH=name for one of tests/bench
 	exec .venv/bin/python -m tests.bench $(BENCH)
+
+screenshots: .venv/.dev ## Take the README's pictures of a running site: SITE=the login link that it printed
+	.venv/bin/python -m tests.browser.screenshots $(SITE)
 
 gpu-worker: database-url .venv/.run ## Train and predict on this machine for the site whose DATABASE_URL is given
 	exec env Q_CLUSTER_NAME=gpu DATABASE_POOL=0 .venv/bin/python manage.py qcluster

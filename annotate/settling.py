@@ -30,6 +30,11 @@ def settle(project: Project, posts: Sequence[int]) -> None:
             outcomes[post], counts[post] = rule.decide(ballots), len(ballots)
     count_votes(by_people)
     write(outcomes, counts)
+    follow_up(project, outcomes)
+
+
+def follow_up(project: Project, outcomes: dict[int, Outcome]) -> None:
+    """What is contested waits for people, what is settled waits no more, and a share of that is audited."""
     contest({post: outcome for post, outcome in outcomes.items() if outcome.why})
     settled = [post for post, outcome in outcomes.items() if outcome.is_settled]
     close(settled)

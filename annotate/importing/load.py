@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from annotate import images, settling
+from annotate.consensus import WAITING, Ballot, Outcome
 from annotate.models import Image, ImportRun, LabelSource, Project, State, Voter
 
 from .grouping import TemplateGroups
@@ -49,6 +50,8 @@ class Candidate:
     image: Image | None
     content_hash: str
     external_id: str
+    ballots: dict[int, Ballot]  # by voter
+    outcome: Outcome = WAITING
     post: int = 0
     is_new: bool = False
 
@@ -121,7 +124,15 @@ class Loader:
         if len(row.external_id) > 200:
             return Refused(row.number, "the id is longer than 200 characters", row.external_id[:80])
         content_hash = hashlib.sha256(f"{row.text}\0{image.sha256 if image else ''}".encode()).hexdigest()
-        return Candidate(row, label, image, content_hash, row.external_id or content_hash[:40])
+        return Candidate(row, label, image, content_hash, row.external_id or content_hash[:40], self.ballots(row))
+
+    def ballots(self, row: Row) -> dict[int, Ballot]:
+        """A blank cell is no vote; what is no label is an abstention."""
+        return {
+            self.voter(vote.voter): Ballot(self.labels.get(settling.plain(vote.label)), vote.confidence)
+            for vote in row.votes
+            if vote.label.strip()
+        }
 
     # --- the database
 
@@ -135,13 +146,26 @@ class Loader:
             return
         with transaction.atomic():
             self.groups.assign([c.image for c in unique.values() if c.image])
+            self.decide(list(unique.values()))
             self.insert_posts(unique)
             existing = self.find_existing(unique)
             changed = self.insert_votes(list(unique.values()), loaded)
-            settling.settle(self.project, changed)
+            self.settle(list(unique.values()), changed)
             self.groups.record_sizes()
         loaded.lines += [Line(c.row.number, c.external_id, "imported") for c in unique.values() if c.is_new]
         loaded.lines += existing
+
+    def decide(self, candidates: list[Candidate]) -> None:
+        """Beforehand, so that a new post is written once, in the state that its votes give it."""
+        rule = settling.Ruling.of(self.project)
+        for candidate in candidates:
+            if candidate.ballots and candidate.label is None:
+                candidate.outcome = rule.decide(candidate.ballots)
+
+    def settle(self, candidates: list[Candidate], changed: list[int]) -> None:
+        new = {candidate.post: candidate.outcome for candidate in candidates if candidate.is_new}
+        settling.follow_up(self.project, {post: outcome for post, outcome in new.items() if outcome != WAITING})
+        settling.settle(self.project, [post for post in changed if post not in new])
 
     def insert_posts(self, candidates: dict[str, Candidate]) -> None:
         rows = [self.columns(candidate) for candidate in candidates.values()]
@@ -151,11 +175,12 @@ class Loader:
                        source, at, meta, state, label_id, label_source, incongruous, holdout, vote_count,
                        content_hash, created)
                    SELECT %s, %s, external_id, text, image, template, source, at, meta::jsonb, state, label,
-                       label_source, incongruous, %s, 0, content_hash, now()
+                       label_source, incongruous, %s, votes, content_hash, now()
                    FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[],
-                       %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bool[], %s::text[])
+                       %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bool[], %s::text[],
+                       %s::int[])
                      AS new (external_id, text, image, template, source, at, meta, state, label, label_source,
-                       incongruous, content_hash)
+                       incongruous, content_hash, votes)
                    ON CONFLICT (project_id, external_id) DO NOTHING
                    RETURNING id, external_id""",
                 [self.project.pk, self.run.pk, self.run.holdout, *(list(column) for column in zip(*rows, strict=True))],
@@ -165,6 +190,8 @@ class Loader:
 
     def columns(self, candidate: Candidate) -> tuple[object, ...]:
         row, known = candidate.row, candidate.label is not None
+        state = State.SETTLED if known else settling.state_of(candidate.outcome) or State.WAITING
+        source = LabelSource.CONSENSUS if candidate.outcome.is_settled else ""
         return (
             candidate.external_id,
             row.text,
@@ -173,11 +200,12 @@ class Loader:
             (row.source or str(self.run.options.get("source", "")))[:120],
             row.posted_at or self.now + timedelta(microseconds=row.number),  # undated rows keep the order of the file
             json.dumps(row.meta) if row.meta else "{}",
-            State.SETTLED if known else State.WAITING,
-            candidate.label,
-            LabelSource.IMPORT if known else "",
+            state,
+            candidate.label if known else candidate.outcome.label,
+            LabelSource.IMPORT if known else source,
             row.incongruous,
             candidate.content_hash,
+            len(candidate.ballots),
         )
 
     def find_existing(self, candidates: dict[str, Candidate]) -> list[Line]:

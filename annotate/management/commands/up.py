@@ -1,5 +1,6 @@
 """The whole product in one process tree: the site, and the two queue clusters. Ctrl-C ends all of it."""
 
+import http.client
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -63,7 +65,6 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, default=settings.WEB_THREADS)
 
     def handle(self, *args: Any, host: str, port: int, workers: int, threads: int, **options: Any) -> None:
-        began = time.monotonic()
         end_in_order()
         refuse_taken(host, port)
         static_files.collect()
@@ -72,9 +73,9 @@ class Command(BaseCommand):
         children: list[Child] = []
         try:
             children += [Child("web server", web_server(host, port, workers, threads))]
+            wait_for(host, port, children[0])  # before the queues: on two cores they would hold each other up
             children += [queue("short"), queue("gpu")]
-            wait_for(host, port, children[0])
-            self.welcome(host, port, time.monotonic() - began)
+            self.welcome(host, port, seconds_since_start())
             watch(children, self.say)
         except KeyboardInterrupt:
             self.say("\nStopping.")
@@ -122,14 +123,22 @@ def refuse_taken(host: str, port: int) -> None:
 
 
 def wait_for(host: str, port: int, server: Child) -> None:
+    """Until a page has been answered: the port is open long before there is anybody behind it."""
     address = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
     while server.process.poll() is None:
         try:
-            with socket.create_connection((address, port), timeout=1):
-                return
-        except OSError:
+            asked = http.client.HTTPConnection(address, port, timeout=5)
+            asked.request("GET", "/login")
+            asked.getresponse().read()
+            return
+        except (OSError, http.client.HTTPException):
             time.sleep(0.05)
     raise CommandError("The web server ended before it was ready; its reason stands above.")
+
+
+def seconds_since_start() -> float:
+    """Of the whole process: importing Django and starting PostgreSQL are part of the wait."""
+    return time.time() - float(psutil.Process().create_time())
 
 
 def watch(children: list[Child], say: Callable[[str], None]) -> None:
