@@ -14,7 +14,7 @@ from annotate.models import Image, Post, Vote, Voter
 
 from . import prompt
 from .examples import Examples, template_meanings
-from .models import Failure, Part, VotingRun
+from .models import OPEN, BatchPost, Failure, Part, VotingRun
 from .providers import PROVIDERS
 from .providers.contract import Ask
 
@@ -54,7 +54,10 @@ class Questions:
 
 
 def pending_posts(run: VotingRun, part: Part) -> QuerySet[Post]:
-    posts = unvoted(run, part.voter).filter(~Exists(Failure.objects.filter(part=part, post=OuterRef("pk"))))
+    """Not what failed, and not what lies in a batch at the provider, whichever run put it there."""
+    failed = Failure.objects.filter(part=part, post=OuterRef("pk"))
+    waiting = BatchPost.objects.filter(batch__part__voter=part.voter, batch__state__in=OPEN, post=OuterRef("pk"))
+    posts = unvoted(run, part.voter).filter(~Exists(failed), ~Exists(waiting))
     return posts.defer("search", "meta")
 
 

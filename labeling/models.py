@@ -1,3 +1,4 @@
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Self
@@ -7,10 +8,12 @@ from django.db.models import F, Sum
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate.models import Post, Project, User, Voter
+from annotate.models import Post, Project, User, Vote, Voter
 
 # A worker that has not been heard of for this long is taken for dead, and its run can be taken up by another.
 SILENCE = timedelta(seconds=30)
+# So much later than announced, a run that waits for its provider is not being looked at any more.
+OVERDUE = timedelta(minutes=5)
 ZERO = Decimal(0)
 
 
@@ -23,6 +26,11 @@ class RunState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
+class Mode(models.TextChoices):
+    LIVE = "live", "One by one, at once"
+    BATCH = "batch", "In batches, within a day"
+
+
 class Asked(models.TextChoices):
     NOTHING = "", "Nothing"
     PAUSE = "pause", "Pause"
@@ -31,8 +39,10 @@ class Asked(models.TextChoices):
 
 class VotingRunQuerySet(models.QuerySet["VotingRun"]):
     def claimable(self) -> Self:
-        silent = models.Q(state=RunState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
-        return self.filter(models.Q(state=RunState.QUEUED) | silent)
+        now = timezone.now()
+        silent = models.Q(state=RunState.RUNNING, waits_until=None, heartbeat__lt=now - SILENCE)
+        due = models.Q(state=RunState.RUNNING, waits_until__lte=now)
+        return self.filter(models.Q(state=RunState.QUEUED) | silent | due)
 
     def under_way(self) -> Self:
         return self.filter(state__in=[RunState.QUEUED, RunState.RUNNING, RunState.PAUSED])
@@ -42,6 +52,7 @@ class VotingRun(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="voting_runs")
     by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     posts = models.JSONField(default=dict, blank=True, help_text="Which posts, as the filters in a list's address.")
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.LIVE)
     limit = models.PositiveIntegerField(null=True, blank=True, help_text="A pilot asks about so many posts only.")
     budget = models.DecimalField(max_digits=10, decimal_places=4, null=True, blank=True)
     # Money is granted in small portions, on record before it is spent: what a killed worker cannot account for
@@ -54,6 +65,9 @@ class VotingRun(models.Model):
     error = models.TextField(blank=True)
     claim_number = models.PositiveIntegerField(default=0)
     heartbeat = models.DateTimeField(null=True, blank=True)
+    waits_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nobody is at work: batches are at the provider, and then they are looked at."
+    )
     created = models.DateTimeField(auto_now_add=True)
     started = models.DateTimeField(null=True, blank=True)
     ended = models.DateTimeField(null=True, blank=True)
@@ -81,7 +95,11 @@ class VotingRun(models.Model):
 
     @property
     def is_silent(self) -> bool:
-        return self.state == RunState.RUNNING and (self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE)
+        if self.state != RunState.RUNNING:
+            return False
+        if self.waits_until:
+            return self.waits_until < timezone.now() - OVERDUE
+        return self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
 
     @property
     def spent(self) -> Decimal:
@@ -94,19 +112,47 @@ class VotingRun(models.Model):
             changed = (
                 VotingRun.objects.claimable()
                 .filter(pk=self.pk)
-                .update(state=RunState.RUNNING, heartbeat=now, ended=None, error="", claim_number=F("claim_number") + 1)
-            )
+                .update(
+                    state=RunState.RUNNING, heartbeat=now, waits_until=None, ended=None, error="",
+                    claim_number=F("claim_number") + 1,
+                )
+            )  # fmt: skip
             self.refresh_from_db()
             if changed:
                 self.started = self.started or now
-                spent = self.spent
-                self.written_off += max(ZERO, self.granted - spent)
-                self.granted = spent
+                self.account()
                 self.save(update_fields=["started", "written_off", "granted"])
         return changed == 1
 
+    def account(self) -> None:
+        """What a live run's last worker was granted and cannot account for is gone; a batch is there to be asked."""
+        spent = self.spent
+        if self.mode == Mode.BATCH:
+            held = spent + self.reserved
+            self.granted = held if self.budget is None else min(held, self.budget - self.written_off)
+        else:
+            self.written_off += max(ZERO, self.granted - spent)
+            self.granted = spent
+
+    @property
+    def reserved(self) -> Decimal:
+        """The most that what is at the provider may yet cost."""
+        return (
+            BatchPost.objects.unanswered().filter(batch__part__run=self).aggregate(total=Sum("most"))["total"] or ZERO
+        )
+
+    @property
+    def at_provider(self) -> int:
+        return BatchPost.objects.unanswered().filter(batch__part__run=self).count()
+
     def ask_for(self, what: Asked) -> None:
-        """A run at work obeys within a second; one that nobody works on is settled here."""
+        """A run at work obeys within a second; one that nobody works on is settled here, unless a provider does:
+        what lies there is fetched first, or cancelled there."""
+        if Batch.objects.open().filter(part__run=self).exists():
+            under_way = VotingRun.objects.filter(pk=self.pk, state__in=[RunState.QUEUED, RunState.RUNNING])
+            under_way.update(asked=what)
+            under_way.filter(waits_until__isnull=False).update(waits_until=timezone.now())
+            return
         VotingRun.objects.filter(pk=self.pk, state=RunState.RUNNING).update(asked=what)
         idle = RunState.PAUSED if what == Asked.PAUSE else RunState.CANCELLED
         waiting = [RunState.QUEUED] if what == Asked.PAUSE else [RunState.QUEUED, RunState.PAUSED]
@@ -157,3 +203,71 @@ class Failure(models.Model):
 
     def __str__(self) -> str:
         return self.cause
+
+
+class BatchState(models.TextChoices):
+    WRITTEN = "written", "Being submitted"
+    SUBMITTED = "submitted", "At the provider"
+    DONE = "done", "Done"
+    EXPIRED = "expired", "Expired"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+OPEN = [BatchState.WRITTEN, BatchState.SUBMITTED]
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    def open(self) -> Self:
+        return self.filter(state__in=OPEN)
+
+
+class Batch(models.Model):
+    """A file of requests at a provider. The row is there before the file is, so that none is ever sent twice."""
+
+    part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="batches")
+    number = models.PositiveIntegerField()
+    mark = models.UUIDField(default=uuid.uuid4, unique=True, editable=False, help_text="What it bears at the provider.")
+    state = models.CharField(max_length=12, choices=BatchState, default=BatchState.WRITTEN)
+    requests = models.PositiveIntegerField(default=0)
+    file_id = models.CharField(max_length=200, blank=True)
+    batch_id = models.CharField(max_length=200, blank=True)
+    queue_full = models.BooleanField(default=False, help_text="The provider took none of it for want of room.")
+    error = models.CharField(max_length=200, blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+    submitted = models.DateTimeField(null=True, blank=True)
+    ended = models.DateTimeField(null=True, blank=True)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["part", "number"]
+        constraints = [models.UniqueConstraint(fields=["part", "number"], name="one_batch_per_part_and_number")]
+
+    def __str__(self) -> str:
+        return f"Batch {self.number} of {self.part}"
+
+    @property
+    def name(self) -> str:
+        return f"casting-vote-{self.mark}"
+
+
+class BatchPostQuerySet(models.QuerySet["BatchPost"]):
+    def unanswered(self) -> Self:
+        votes = Vote.objects.filter(voter=models.OuterRef("batch__part__voter"), post=models.OuterRef("post"))
+        return self.filter(batch__state__in=OPEN).exclude(models.Exists(votes))
+
+
+class BatchPost(models.Model):
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="posts")
+    post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="+")
+    most = models.DecimalField(max_digits=20, decimal_places=8, default=0)
+    in_vain = models.BooleanField(default=False, help_text="It came back without an answer, and may be tried again.")
+
+    objects = BatchPostQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["batch", "post"], name="one_request_per_batch_and_post")]
+
+    def __str__(self) -> str:
+        return f"post {self.post_id} in {self.batch}"

@@ -13,9 +13,9 @@ from django_q.tasks import async_task
 from annotate.browse import Filters, matching
 from annotate.models import Event, Project, User, Vote, Voter
 
-from . import pricing
+from . import batch, pricing
 from .asking import unvoted
-from .models import Asked, Failure, Part, RunState, VotingRun
+from .models import Asked, Failure, Mode, Part, RunState, VotingRun
 from .providers import PROVIDERS
 
 RECENT = 500  # answers that an estimate looks at
@@ -95,15 +95,16 @@ def start(
     posts: dict[str, str] | None = None,
     budget: Decimal | None = None,
     limit: int | None = None,
+    mode: str = Mode.LIVE,
     queue: bool = True,
 ) -> VotingRun:
-    check(project, voters, posts or {}, budget)
+    check(project, voters, posts or {}, budget, mode)
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)
         busy = Part.objects.filter(voter__in=voters, run__in=VotingRun.objects.under_way()).select_related("voter")
         if taken := sorted({part.voter.name for part in busy}):
             raise CannotStart(f"{' and '.join(taken)} is voting in another run; resume or cancel that one first.")
-        run = VotingRun.objects.create(project=project, by=by, posts=posts or {}, budget=budget, limit=limit)
+        run = VotingRun.objects.create(project=project, by=by, posts=posts or {}, budget=budget, limit=limit, mode=mode)
         totals = {voter.pk: unvoted(run, voter).count() for voter in voters}
         if not any(totals.values()):
             raise CannotStart("Every one of these posts has a vote of each of these voters already.")
@@ -116,12 +117,16 @@ def start(
     return run
 
 
-def check(project: Project, voters: Sequence[Voter], posts: dict[str, str], budget: Decimal | None) -> None:
+def check(
+    project: Project, voters: Sequence[Voter], posts: dict[str, str], budget: Decimal | None, mode: str = Mode.LIVE
+) -> None:
     if not voters:
         raise CannotStart("Choose at least one voter.")
     if mend := matching(project, Filters.from_query(posts)).mend:
         raise CannotStart(" ".join(mend))
     if problems := [sentence for voter in voters if (sentence := problem_with(voter))]:
+        raise CannotStart(" ".join(dict.fromkeys(problems)))
+    if problems := [problem for voter in voters if mode == Mode.BATCH and (problem := problem_in_batch(voter))]:
         raise CannotStart(" ".join(dict.fromkeys(problems)))
     unpriced = [
         v.name for v in voters if budget is not None and not pricing.is_known(v.provider, v.model, v.parameters)
@@ -139,23 +144,38 @@ def problem_with(voter: Voter) -> str:
     return provider.missing(voter.parameters) or provider.problem_with(voter.model, voter.parameters)
 
 
+def problem_in_batch(voter: Voter) -> str:
+    return batch.unfit(voter.provider, voter.parameters)
+
+
 def enqueue(run: VotingRun) -> None:
     async_task("labeling.tasks.vote", run.pk, task_name=f"voting {run.pk}")
 
 
 def pause(run: VotingRun) -> None:
+    """A run in batches asks for no more, and stays to fetch what is at the provider."""
     run.ask_for(Asked.PAUSE)
 
 
 def cancel(run: VotingRun) -> None:
+    """A run in batches has them cancelled at the provider first, and fetches what was done until then."""
     run.ask_for(Asked.CANCEL)
+    if VotingRun.objects.claimable().filter(pk=run.pk, mode=Mode.BATCH).exists():
+        enqueue(run)  # rather than at the next minute
 
 
 def resume(run: VotingRun, budget: Decimal | None = None, *, queue: bool = True) -> bool:
     """Also takes up a run whose worker died. A raised budget takes effect from here on."""
     resumable = Q(state=RunState.PAUSED) | Q(state=RunState.FAILED) | Q(pk__in=VotingRun.objects.claimable())
+    resumable |= Q(state=RunState.RUNNING, asked=Asked.PAUSE, waits_until__isnull=False)
     with transaction.atomic():
-        changes: dict[str, Any] = {"state": RunState.QUEUED, "asked": "", "error": "", "ended": None}
+        changes: dict[str, Any] = {
+            "state": RunState.QUEUED,
+            "asked": "",
+            "error": "",
+            "ended": None,
+            "waits_until": None,
+        }
         if budget is not None:
             changes["budget"] = budget
         if not VotingRun.objects.filter(resumable, pk=run.pk).update(**changes):

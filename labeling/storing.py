@@ -27,7 +27,7 @@ class Result:
     answer: Answer | None = None
     failure: str = ""
     cost: Decimal | None = None
-    latency_ms: int = 0
+    latency_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from django_q.tasks import async_task
 
 from annotate.models import Project
 
-from . import pairs, runs, voters
-from .models import VotingRun
-from .voting import carry_out
+from . import batch, pairs, runs, voters, voting
+from .models import Mode, RunState, VotingRun
 
 
 def vote(pk: int) -> None:
     run = VotingRun.objects.select_related("project", "by").get(pk=pk)
-    if carry_out(run) and run.project.consensus == "weighted":
+    carry_out = batch.carry_out if run.mode == Mode.BATCH else voting.carry_out
+    if carry_out(run) and run.state != RunState.RUNNING and run.project.consensus == "weighted":
         async_task("annotate.tasks.settle_project", run.project_id)
 
 
@@ -24,6 +24,6 @@ def vote_on_demo(project_pk: int) -> None:
 
 
 def every_minute() -> None:
-    """Runs whose worker died are taken up by another."""
+    """Runs whose worker died are taken up by another, and those with batches at a provider are looked at."""
     for run in VotingRun.objects.claimable():
         runs.enqueue(run)

@@ -1,3 +1,4 @@
+import time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
@@ -5,9 +6,11 @@ from urllib.parse import parse_qsl
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project, Voter
-from labeling import runs
-from labeling.models import RunState, VotingRun
+from labeling import batch, runs
+from labeling.models import Mode, RunState, VotingRun
 from labeling.voting import carry_out
+
+NAP = 5.0
 
 
 class Command(BaseCommand):
@@ -21,6 +24,10 @@ class Command(BaseCommand):
             "--posts", default="", metavar="FILTER", help="as in a list's address: state=waiting&q=moon"
         )
         parser.add_argument("--limit", type=int, help="a pilot of so many posts")
+        parser.add_argument(
+            "--batch", action="store_true", help="at half price: submit to the provider, to be answered within a day"
+        )
+        parser.add_argument("--wait", action="store_true", help="with --batch: stay until everything is answered")
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = Project.objects.filter(slug=options["project"]).first()
@@ -32,11 +39,22 @@ class Command(BaseCommand):
         except runs.CannotStart as reason:
             raise CommandError(str(reason)) from reason
         try:
-            if not carry_out(run, self.tell):
-                raise CommandError("A worker has this run already; watch it in the browser.")
+            self.work(run, options["wait"])
         except KeyboardInterrupt:
             raise CommandError("Stopped. Every answer is stored; the same command carries on.") from None
         self.conclude(run)
+
+    def work(self, run: VotingRun, wait: bool) -> None:
+        if run.mode != Mode.BATCH:
+            if not carry_out(run, self.tell):
+                raise CommandError("A worker has this run already; watch it in the browser.")
+            return
+        batch.carry_out(run)
+        while wait and run.state == RunState.RUNNING:
+            self.tell(run)
+            time.sleep(NAP)
+            batch.carry_out(run)  # when it is due, and unless the schedule was there first
+            run.refresh_from_db()
 
     def voters(self, project: Project, names: list[str]) -> list[Voter]:
         askable = {voter.name: voter for voter in runs.askable(project)}
@@ -49,12 +67,15 @@ class Command(BaseCommand):
         """A run that these voters broke off is carried on, not begun anew: it has its own budget and count."""
         budget = self.dollars(options["budget"])
         broken_off = VotingRun.objects.under_way().filter(project=project, parts__voter__in=voters).distinct().first()
+        if broken_off and broken_off.mode == Mode.BATCH and broken_off.waits_until:
+            return broken_off
         if broken_off and set(broken_off.parts.values_list("voter", flat=True)) == {voter.pk for voter in voters}:
             if not runs.resume(broken_off, budget, queue=False):
                 raise CommandError("These voters are at work in another process; watch it in the browser.")
             return broken_off
         posts = dict(parse_qsl(options["posts"]))
-        return runs.start(project, None, voters, posts=posts, budget=budget, limit=options["limit"], queue=False)
+        return runs.start(project, None, voters, posts=posts, budget=budget, limit=options["limit"], queue=False,
+                          mode=Mode.BATCH if options["batch"] else Mode.LIVE)  # fmt: skip
 
     def dollars(self, written: str | None) -> Decimal | None:
         try:
@@ -82,5 +103,9 @@ class Command(BaseCommand):
                 f"{part.voter.name}: {part.done:,} votes, {part.abstained:,} abstentions, {failed:,} failures, {cost}"
                 + (f". {part.stopped}" if part.stopped else "")
             )
-        if run.state != RunState.DONE:
+        if run.state == RunState.RUNNING:
+            n = run.at_provider
+            told = "1 request is" if n == 1 else f"{n:,} requests are"
+            self.stdout.write(f"{told} at the provider, submitted and waiting. {run.error}".strip())
+        elif run.state != RunState.DONE:
             raise CommandError(run.error or f"The run was {run.get_state_display().lower()}.")
