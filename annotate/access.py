@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from functools import wraps
+from ipaddress import ip_address
 from typing import Any, Concatenate, ParamSpec, cast
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -21,7 +23,7 @@ def me(request: HttpRequest) -> User:
 
 
 def project_for(user: User, slug: str, least: Role) -> tuple[Project, Role]:
-    project = get_object_or_404(Project, slug=slug)
+    project = get_object_or_404(Project, slug=slug.replace("\0", ""))
     role = user.role_in(project)
     if role is None:
         raise Http404
@@ -56,6 +58,22 @@ def site_admin(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseB
         return view(*args, **kwargs)
 
     return inner
+
+
+def client_address(request: HttpRequest) -> str:
+    """Each proxy of ours adds the address that it saw to the end; what stands before those, anybody could write."""
+    proxies: int = settings.TRUSTED_PROXIES
+    told: list[str] = [address.strip() for address in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+    if proxies and len(told) >= proxies and is_address(told[-proxies]):
+        return told[-proxies]
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
 
 
 def role(request: HttpRequest) -> dict[str, Any]:

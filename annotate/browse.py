@@ -259,6 +259,6 @@ def read_key(key: str) -> tuple[datetime, int] | None:
     try:
         at, pk = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
         moment = parse_datetime(at)
-        return (moment, int(pk)) if moment and moment.tzinfo and 0 < int(pk) < 2**63 else None
+        return (moment.astimezone(UTC), int(pk)) if moment and moment.tzinfo and 0 < int(pk) < 2**63 else None
     except (ValueError, TypeError, binascii.Error, OverflowError, RecursionError):
         return None

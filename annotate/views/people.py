@@ -3,7 +3,7 @@ from typing import Any
 from django.contrib import auth, messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.html import format_html
@@ -30,18 +30,20 @@ def login(request: HttpRequest) -> HttpResponse:
         return HttpResponse(headers={"HX-Refresh": "true"})
     onward = onward_from(request)
     if request.user.is_authenticated:
-        return redirect(onward)
+        return HttpResponseRedirect(onward)
     form = LoginForm(request, request.POST or None)
     if form.is_valid():
         auth.login(request, form.get_user())
-        return redirect(onward)
+        return HttpResponseRedirect(onward)
     return render(request, "people/login.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
 def onward_from(request: HttpRequest) -> str:
     """Only to a page of ours, and never in a circle."""
-    onward = request.GET.get("next", "")
-    ours = url_has_allowed_host_and_scheme(onward, {request.get_host()}, require_https=request.is_secure())
+    onward = request.GET.get("next", "").replace("\0", "")
+    ours = onward.startswith("/") and url_has_allowed_host_and_scheme(
+        onward, {request.get_host()}, require_https=request.is_secure()
+    )
     return onward if ours and not onward.startswith(reverse("login")) else resolve_url("home")
 
 

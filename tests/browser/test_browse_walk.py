@@ -109,8 +109,10 @@ def test_from_post_to_post_by_key(page):
     forth = page.get_by_role("link", name="Next").locator("kbd").inner_text()
     back = page.get_by_role("link", name="Previous").locator("kbd").inner_text()
     for key, number in ((forth, 128), (forth, 127), (back, 128), (back, 129), (back, 130)):
+        page.wait_for_load_state()  # the keys listen from then on
         page.keyboard.press(key)
         expect(page.get_by_role("heading", name=f"p{number}")).to_be_visible()
+    page.wait_for_load_state()
     page.keyboard.press(back)  # there is none before it
     expect(page.get_by_role("heading", name="p130")).to_be_visible()
 
