@@ -11,7 +11,7 @@ from annotate.browse import Filters
 from annotate.models import Project, User, Voter
 
 from . import pairs, prompt, runs, voters
-from .models import VotingRun
+from .models import Mode, VotingRun
 from .providers import PROVIDERS, Parameter
 from .runs import Estimate
 from .voting import CONCURRENCY
@@ -180,6 +180,12 @@ class StartForm(forms.Form):
     limit = forms.IntegerField(
         min_value=1, required=False, label="A pilot of so many posts", help_text="Blank: all of them."
     )
+    mode = forms.ChoiceField(
+        choices=[(Mode.LIVE, "Now, answer by answer"), (Mode.BATCH, "As batch jobs, cheaper, within a day")],
+        initial=Mode.LIVE,
+        required=False,
+        label="How",
+    )
 
     def __init__(self, data: Any = None, *, project: Project, filters: Filters) -> None:
         super().__init__(data)
@@ -214,8 +220,9 @@ class StartForm(forms.Form):
         limit = PILOT if "pilot" in self.data else given["limit"]
         try:
             return runs.start(
-                self.project, by, chosen, posts=self.filters.narrowing, budget=given["budget"], limit=limit
-            )
+                self.project, by, chosen, posts=self.filters.narrowing, budget=given["budget"], limit=limit,
+                mode=Mode(given["mode"] or Mode.LIVE),
+            )  # fmt: skip
         except runs.CannotStart as reason:
             self.add_error(None, str(reason))
         return None

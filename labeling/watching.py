@@ -14,7 +14,7 @@ from annotate.browse import Filters
 from annotate.models import Project, Vote, Voter
 from annotate.shares import Slice, split
 
-from .models import ZERO, Failure, Part, RunState, VotingRun
+from .models import ZERO, Asked, Failure, Part, RunState, VotingRun
 
 WINDOW = timedelta(seconds=30)
 LATEST = 5000  # votes looked at for the pace: found by number, so that it costs the same among millions
@@ -87,7 +87,8 @@ class Watch:
 
     @property
     def may_resume(self) -> bool:
-        return self.run.state in {RunState.PAUSED, RunState.FAILED} or self.run.is_silent
+        fetching = self.run.asked == Asked.PAUSE and self.run.waits_until is not None  # a pause can be taken back
+        return self.run.state in {RunState.PAUSED, RunState.FAILED} or self.run.is_silent or fetching
 
     @property
     def failed(self) -> int:

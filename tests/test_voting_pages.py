@@ -291,9 +291,17 @@ class TestStarting:
         post(client, "voting_new", project, voters=keywords.pk, pilot="20")
         assert project.voting_runs.get().limit == 20
 
+    def test_as_batch_jobs_at_the_provider(self, client, project, admin, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        make_post(project)
+        response = post(client, "voting_new", project, voters=make_gpt(project).pk, mode="batch")
+        run = project.voting_runs.get()
+        assert (response.url, run.mode) == (run.get_absolute_url(), "batch")
+
     @pytest.mark.parametrize(
         ("data", "told"),
         [
+            ({"voters": "keywords", "mode": "batch"}, "batch"),
             ({}, "Choose at least one voter."),
             ({"voters": "gpt"}, "set OPENAI_API_KEY"),
             ({"voters": "keywords", "state": "settled"}, "has a vote of each of these voters already"),
