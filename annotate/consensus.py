@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Reason = Literal["split", "unsure", "abstained"]
@@ -32,6 +32,8 @@ class Weights:
 class Outcome:
     label: int | None = None
     why: Reason | None = None
+    # How much a person's answer would teach, from 0 to 1: the order in which contested posts are asked about.
+    information: float = field(default=0.0, compare=False)
 
     @property
     def is_settled(self) -> bool:
@@ -49,6 +51,17 @@ def decide(
     weights: Weights | None = None,
 ) -> Outcome:
     """`ballots` by voter. Nothing is decided before all required have spoken, and at least two."""
+    outcome = ruled(ballots, required, rule, least_confidence, weights)
+    return replace(outcome, information=information(ballots, outcome.why)) if outcome.why else outcome
+
+
+def ruled(
+    ballots: Mapping[int, Ballot],
+    required: Collection[int],
+    rule: Rule,
+    least_confidence: float | None,
+    weights: Weights | None,
+) -> Outcome:
     if len(ballots) < AT_LEAST or any(voter not in ballots for voter in required):
         return WAITING
     if rule == "weighted" and weights and len(ballots) >= ENOUGH_FOR_MAJORITY:
@@ -73,6 +86,25 @@ def majority(ballots: Mapping[int, Ballot]) -> int | None:
 def disunity(ballots: Mapping[int, Ballot]) -> Reason:
     named = {ballot.label for ballot in ballots.values()} - {None}
     return "split" if len(named) > 1 else "abstained"
+
+
+SAID_NOTHING = 0.7  # how sure a voter counts as that does not say
+
+
+def information(ballots: Mapping[int, Ballot], why: Reason) -> float:
+    """Two that are sure and still differ teach most; of the unsure, the least sure; of the silent, the least silent."""
+    sure = dict.fromkeys(sorted({b.label for b in ballots.values() if b.label is not None}), 0.0)
+    for ballot in ballots.values():
+        if ballot.label is not None:
+            said = SAID_NOTHING if ballot.confidence is None else ballot.confidence
+            sure[ballot.label] = max(sure[ballot.label], said)
+    best = sorted(sure.values(), reverse=True)
+    if why == "split":
+        return best[0] * best[1] if len(best) > 1 else 0.0
+    if why == "unsure":
+        return 1 - min((b.confidence for b in ballots.values() if b.confidence is not None), default=SAID_NOTHING)
+    spoke = sum(ballot.label is not None for ballot in ballots.values()) / len(ballots)
+    return spoke * (best[0] if best else 0.0)
 
 
 def is_unsure(ballots: Mapping[int, Ballot], label: int, least: float | None) -> bool:

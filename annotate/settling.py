@@ -1,7 +1,7 @@
 """Apply consensus to posts, many at a time. What a person decided is never touched."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from . import weighing
 from .consensus import Ballot, Outcome, Rule, Weights, decide
 from .models import Disagreement, Label, LabelSource, Post, Project, State, Voter
-from .models.review import Why
+from .models.review import Stream, Why
 
 # A label from one of these stands, whatever machines say.
 BY_PEOPLE = (LabelSource.REVIEW, LabelSource.IMPORT)
@@ -23,11 +23,11 @@ def settle(project: Project, posts: Sequence[int]) -> None:
     by_people: dict[int, int] = {}
     outcomes: dict[int, Outcome] = {}
     counts: dict[int, int] = {}
-    for post, source, ballots in ballots_on(posts):
-        if source in BY_PEOPLE:
-            by_people[post] = len(ballots)
+    for post, stands, votes, ballots in ballots_on(posts):
+        if stands:
+            by_people[post] = votes
         else:
-            outcomes[post], counts[post] = rule.decide(ballots), len(ballots)
+            outcomes[post], counts[post] = rule.decide(ballots), votes
     count_votes(by_people)
     write(outcomes, counts)
     follow_up(project, outcomes)
@@ -35,7 +35,7 @@ def settle(project: Project, posts: Sequence[int]) -> None:
 
 def follow_up(project: Project, outcomes: dict[int, Outcome]) -> None:
     """What is contested waits for people, what is settled waits no more, and a share of that is audited."""
-    contest({post: outcome for post, outcome in outcomes.items() if outcome.why})
+    contest(project, {post: outcome for post, outcome in outcomes.items() if outcome.why})
     settled = [post for post, outcome in outcomes.items() if outcome.is_settled]
     close(settled)
     draw_audits(project, settled)
@@ -67,17 +67,22 @@ def lock(posts: Sequence[int]) -> None:
         cursor.execute("SELECT FROM annotate_post WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(posts)])
 
 
-def ballots_on(posts: Sequence[int]) -> Iterable[tuple[int, str, dict[int, Ballot]]]:
+def ballots_on(posts: Sequence[int]) -> Iterable[tuple[int, bool, int, dict[int, Ballot]]]:
+    """Of each post: whether what people said of it stands, how many votes it has, and those that consensus hears."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT post.id, post.label_source, array_agg(vote.voter_id), array_agg(vote.label_id),
-                   array_agg(vote.confidence)
+            """SELECT post.id, post.label_source = ANY(%s) OR post.state = 'aside', count(*),
+                   array_agg(vote.voter_id) FILTER (WHERE voter.retired IS NULL),
+                   array_agg(vote.label_id) FILTER (WHERE voter.retired IS NULL),
+                   array_agg(vote.confidence) FILTER (WHERE voter.retired IS NULL)
                FROM annotate_post AS post JOIN annotate_vote AS vote ON vote.post_id = post.id
+               JOIN annotate_voter AS voter ON voter.id = vote.voter_id
                WHERE post.id = ANY(%s) GROUP BY post.id""",
-            [list(posts)],
+            [list(BY_PEOPLE), list(posts)],
         )
-        for post, source, voters, labels, confidences in cursor.fetchall():
-            yield post, source, dict(zip(voters, map(Ballot, labels, confidences), strict=True))
+        for post, stands, votes, voters, labels, confidences in cursor.fetchall():
+            heard = zip(voters or (), map(Ballot, labels or (), confidences or ()), strict=True)
+            yield post, stands, votes, dict(heard)
 
 
 def write(outcomes: dict[int, Outcome], counts: dict[int, int]) -> None:
@@ -118,22 +123,77 @@ def count_votes(counts: dict[int, int]) -> None:
         )
 
 
-def contest(outcomes: dict[int, Outcome]) -> None:
-    for why in {outcome.why for outcome in outcomes.values()}:
-        posts = [post for post, outcome in outcomes.items() if outcome.why == why]
-        Disagreement.objects.filter(post__in=posts, closed=None).exclude(why=why).update(why=why)
+# In this order people are asked. Between two of these a twin has room to stand behind what is like it.
+TIERS: dict[str | None, int] = {Why.SPLIT: 0, Why.UNSURE: 2, Why.ABSTAINED: 4}
+TWIN = 1
+
+
+def contest(project: Project, outcomes: Mapping[int, Outcome]) -> None:
+    if not outcomes:
+        return
+    twins = twins_among(outcomes)
+    ranks = {post: rank_of(outcome) + TWIN * (post in twins) for post, outcome in outcomes.items()}
+    reopen(outcomes, ranks)
     Disagreement.objects.bulk_create(
-        [Disagreement(post_id=post, why=outcome.why or "") for post, outcome in outcomes.items()],
+        [
+            Disagreement(
+                project=project, post_id=post, why=outcome.why or "", stream=Stream.CONTESTED, rank=ranks[post],
+                wanted=1 + (lot("twice", project.pk, post) < project.double_rate),
+            )
+            for post, outcome in outcomes.items()
+        ],
         ignore_conflicts=True,
-    )
+    )  # fmt: skip
+
+
+def rank_of(outcome: Outcome) -> float:
+    return TIERS[outcome.why] + 1 - outcome.information
+
+
+def twins_among(outcomes: Mapping[int, Outcome]) -> set[int]:
+    """Of near-duplicates one is asked about first, the one that teaches most; the others wait behind."""
+    homes = Post.objects.filter(pk__in=list(outcomes), template__isnull=False).values_list("template_id", "pk")
+    groups: dict[int, list[int]] = {}
+    for template, post in homes:
+        groups.setdefault(template, []).append(post)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT template FROM unnest(%s::bigint[]) AS template WHERE EXISTS (
+                 SELECT FROM annotate_post AS post JOIN annotate_disagreement AS d ON d.post_id = post.id
+                 WHERE post.template_id = template AND d.closed IS NULL AND NOT post.id = ANY(%s))""",
+            [list(groups), list(outcomes)],
+        )
+        waiting = {template for (template,) in cursor.fetchall()}
+    firsts = {
+        min(posts, key=lambda post: (rank_of(outcomes[post]), post))
+        for template, posts in groups.items()
+        if template not in waiting
+    }
+    return {post for posts in groups.values() for post in posts} - firsts
+
+
+def reopen(outcomes: Mapping[int, Outcome], ranks: Mapping[int, float]) -> None:
+    """What is open already is open for a new reason; what people differ on is theirs."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE annotate_disagreement AS d SET why = new.why, stream = %s, rank = new.rank
+               FROM unnest(%s::bigint[], %s::text[], %s::float8[]) AS new (post, why, rank)
+               WHERE d.post_id = new.post AND d.closed IS NULL AND d.stream <> %s AND d.why <> new.why""",
+            [
+                Stream.CONTESTED, list(outcomes), [outcome.why for outcome in outcomes.values()],
+                [ranks[post] for post in outcomes], Stream.CONFLICT,
+            ],
+        )  # fmt: skip
 
 
 def close(posts: Collection[int]) -> None:
+    """But what somebody has answered, or has on the screen, is decided by people."""
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE annotate_disagreement SET closed = now()
-               WHERE closed IS NULL AND why <> 'audit' AND post_id = ANY(%s)""",
-            [list(posts)],
+               WHERE closed IS NULL AND post_id = ANY(%s) AND stream = %s AND answers = 0
+                 AND (held_until IS NULL OR held_until < now())""",
+            [list(posts), Stream.CONTESTED],
         )
 
 
@@ -142,16 +202,24 @@ def draw_audits(project: Project, settled: Collection[int]) -> None:
 
     Whether a post is drawn depends on nothing but its number: settling it again never draws again.
     """
-    drawn = [post for post in settled if lot(project.pk, post) < project.audit_rate]
+    drawn = [post for post in settled if lot("audit", project.pk, post) < project.audit_rate]
     known = set(Disagreement.objects.filter(post__in=drawn, why=Why.AUDIT).values_list("post_id", flat=True))
     Disagreement.objects.bulk_create(
-        [Disagreement(post_id=p, why=Why.AUDIT, inclusion=project.audit_rate) for p in drawn if p not in known],
+        [
+            Disagreement(
+                project=project, post_id=post, why=Why.AUDIT, stream=Stream.AUDIT, wanted=2,
+                rank=lot("order", project.pk, post), inclusion=project.audit_rate,
+            )
+            for post in drawn
+            if post not in known
+        ],
         ignore_conflicts=True,
-    )
+    )  # fmt: skip
 
 
-def lot(project: int, post: int) -> float:
-    digest = hashlib.blake2b(f"audit {project} {post}".encode(), digest_size=8).digest()
+def lot(purpose: str, project: int, post: int) -> float:
+    """Between 0 and 1, and the same whenever it is drawn."""
+    digest = hashlib.blake2b(f"{purpose} {project} {post}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
 

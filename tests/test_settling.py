@@ -106,7 +106,7 @@ class TestAudits:
         assert Disagreement.objects.count() == 1
 
     def test_come_at_their_rate(self):
-        lots = [settling.lot(1, post) < 0.02 for post in range(50_000)]
+        lots = [settling.lot("audit", 1, post) < 0.02 for post in range(50_000)]
         assert 0.018 < sum(lots) / len(lots) < 0.022
 
     def test_do_not_show_on_the_posts_page(self):

@@ -4,8 +4,8 @@ from .importing import ImportRun
 from .people import ApiToken, Invitation, Membership, Role, User
 from .post import Image, LabelSource, Post, State, Template
 from .project import Label, Project
-from .review import Disagreement
-from .tally import Tally, VoteTally
+from .review import Disagreement, Review, Targeting
+from .tally import QueueTally, Tally, VoteTally
 from .vote import Vote, Voter
 
 __all__ = [
@@ -21,9 +21,12 @@ __all__ = [
     "Membership",
     "Post",
     "Project",
+    "QueueTally",
+    "Review",
     "Role",
     "State",
     "Tally",
+    "Targeting",
     "Template",
     "User",
     "Vote",

@@ -26,6 +26,9 @@ class Role(models.TextChoices):
 class User(AbstractUser):
     """`is_superuser` is the site admin: in every project, and in Django's admin."""
 
+    # What this person's keys do on the review screen, where they are not the usual ones: {"undo": "z"}.
+    review_keys = models.JSONField(default=dict, blank=True, editable=False)
+
     def role_in(self, project: "Project") -> Role | None:
         if self.is_superuser:
             return Role.ADMIN

@@ -11,6 +11,7 @@ class State(models.TextChoices):
     WAITING = "waiting", "Waiting for votes"
     SETTLED = "settled", "Settled"
     CONTESTED = "contested", "Contested"
+    ASIDE = "aside", "Set aside by people"
 
 
 class LabelSource(models.TextChoices):

@@ -19,6 +19,12 @@ class Rule(models.TextChoices):
     WEIGHTED = "weighted", "Weighted by how reliable each voter is"
 
 
+class VotesShown(models.TextChoices):
+    ASKED = "asked", "When asked for with a key"
+    START = "start", "From the start"
+    AFTER = "after", "After the choice"
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def seen_by(self, user: User) -> Self:
         if user.is_superuser:
@@ -52,6 +58,23 @@ class Project(models.Model):
         default=0.02,
         validators=[MinValueValidator(0), MaxValueValidator(1)],
         help_text="The share of settled posts that people check blind. It tells how wrong the settled labels are.",
+    )
+    votes_shown = models.CharField(
+        max_length=8,
+        choices=VotesShown,
+        default=VotesShown.ASKED,
+        help_text="Whoever sees the machines' answer first tends to follow it.",
+    )
+    hide_voters = models.BooleanField("hide the names of voters from reviewers", default=False)
+    double_rate = models.FloatField(
+        default=0.1,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="The share of contested posts that two people decide, blind to each other. Audits always want two.",
+    )
+    check_rate = models.FloatField(
+        default=0.02,
+        validators=[MinValueValidator(0), MaxValueValidator(0.5)],
+        help_text="The share of posts slipped in whose label is known, from the locked test set.",
     )
     weights = models.JSONField(null=True, blank=True, editable=False)
     synthetic = models.BooleanField(default=False, editable=False)

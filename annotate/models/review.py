@@ -1,6 +1,10 @@
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import F, Q
 
+from .people import User
 from .post import Post
+from .project import Label, Project
 
 
 class Why(models.TextChoices):
@@ -8,25 +12,147 @@ class Why(models.TextChoices):
     UNSURE = "unsure", "Voters are unsure"
     ABSTAINED = "abstained", "A voter abstained"
     AUDIT = "audit", "Blind audit"
+    RISK = "risk", "Looked at for its risk"
+    CHECK = "check", "Its label is known"
+
+
+class Stream(models.IntegerChoices):
+    """Where a disagreement waits. A reviewer is served from several at once and cannot tell which."""
+
+    CONFLICT = 0, "People differ"
+    CONTESTED = 1, "Contested"
+    AUDIT = 2, "Audits"
+    RISK = 3, "Riskiest"
+    CHECK = 4, "Known answers"
+
+
+class Instead(models.TextChoices):
+    """What a person may say of a post in place of a label."""
+
+    NONE = "", "A label"
+    NOT_OURS = "not_ours", "Not for this project"
+    BROKEN = "broken", "Broken image"
+    CANNOT_TELL = "cannot_tell", "Cannot tell"
+    SKIP = "skip", "Skipped"
+
+
+FLAGS = (Instead.NOT_OURS, Instead.BROKEN, Instead.CANNOT_TELL)
+
+
+class Targeting(models.Model):
+    """A lead asked for the posts most likely to be wrong, and was told how many errors that should find."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="targetings")
+    by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created = models.DateTimeField(auto_now_add=True)
+    posts = models.PositiveIntegerField()
+    expected = models.FloatField()
+    low = models.FloatField()
+    high = models.FloatField()
+    method = models.CharField(max_length=80)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.posts} riskiest"
 
 
 class Disagreement(models.Model):
-    """What the machines could not settle, until a person or a later vote does."""
+    """A post that waits for people: what machines could not settle, or a settled one that is looked at again."""
 
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, db_index=False, related_name="disagreements")
     post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="disagreements")
     why = models.CharField(max_length=12, choices=Why)
     # The chance with which this post was drawn, for audits: without it no error rate can be weighed rightly.
     inclusion = models.FloatField(null=True, blank=True)
+    targeting = models.ForeignKey(Targeting, on_delete=models.SET_NULL, null=True, blank=True, related_name="asked")
     opened = models.DateTimeField(auto_now_add=True)
     closed = models.DateTimeField(null=True, blank=True)
+
+    stream = models.PositiveSmallIntegerField(choices=Stream, default=Stream.CONTESTED)
+    rank = models.FloatField(default=0, help_text="The lower, the sooner within its stream.")
+    wanted = models.PositiveSmallIntegerField(default=1, help_text="How many people, blind to each other.")
+    answers = models.PositiveSmallIntegerField(default=0, editable=False)
+    passed = ArrayField(models.BigIntegerField(), default=list, editable=False)  # who has answered or skipped it
+
+    # The lease: while it lasts, this post is on this person's screen.
+    holder = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="held"
+    )
+    tab = models.CharField(max_length=36, blank=True)
+    held_since = models.DateTimeField(null=True, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    votes_shown = models.BooleanField(default=False, help_text="To the holder, before the choice.")
+
+    # What people made of it, and what stood before: an audit compares the two, an undo puts the second back.
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="+")
+    instead = models.CharField(max_length=12, choices=Instead, default="", blank=True)
+    was_state = models.CharField(max_length=12, default="", blank=True)
+    was_label = models.ForeignKey(
+        Label, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="+"
+    )
+    was_source = models.CharField(max_length=12, default="", blank=True)
+    was_incongruous = models.BooleanField(null=True, blank=True)
 
     class Meta:
         ordering = ["opened", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["post"], condition=models.Q(closed__isnull=True), name="one_open_disagreement_per_post"
+                fields=["post"], condition=Q(closed__isnull=True), name="one_open_disagreement_per_post"
             )
         ]
+        indexes = [
+            models.Index(fields=["project", "stream", "rank", "id"], name="queue", condition=Q(closed=None)),
+            models.Index(fields=["holder"], name="held_by", condition=Q(closed=None, holder__isnull=False)),
+            models.Index(fields=["project"], name="half_answered", condition=Q(closed=None, answers__gt=0)),
+            models.Index(
+                fields=["project", "why", "closed"], name="decided_by_people", condition=~Q(was_state="")
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.why} on {self.post_id}"
+
+
+class Review(models.Model):
+    """One person's answer. Taken back it stays on record, undone."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, db_index=False, related_name="reviews")
+    disagreement = models.ForeignKey(Disagreement, on_delete=models.CASCADE, related_name="reviews")
+    reviewer = models.ForeignKey(User, on_delete=models.PROTECT, db_index=False, related_name="reviews")
+    # Chosen by whoever asks, so that an answer that is sent again counts once.
+    key = models.CharField(max_length=64)
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="+")
+    instead = models.CharField(max_length=12, choices=Instead, default="", blank=True)
+    note = models.TextField(blank=True)
+    incongruous = models.BooleanField(null=True, blank=True)
+    final = models.BooleanField(default=False, help_text="A lead's word, where people differ.")
+    saw = ArrayField(
+        models.BigIntegerField(), default=list, help_text="Whose votes were visible before the choice, in that order."
+    )
+    seconds = models.FloatField(null=True, blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+    undone = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["reviewer", "key"], name="an_answer_counts_once"),
+            models.UniqueConstraint(
+                fields=["disagreement", "reviewer", "final"],
+                condition=Q(undone=None),
+                name="one_live_review_per_disagreement_and_reviewer",
+            ),
+            models.CheckConstraint(
+                condition=Q(label__isnull=False, instead="") | (Q(label=None) & ~Q(instead="")),
+                name="a_review_says_one_thing",
+            ),
+        ]
+        indexes = [
+            models.Index(F("project"), F("reviewer"), F("id").desc(), name="review_by_reviewer"),
+            models.Index(fields=["project", "at"], name="review_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reviewer_id} on {self.disagreement_id}"

@@ -25,6 +25,14 @@ class VoteTally(models.Model):
     cost = models.DecimalField(max_digits=20, decimal_places=8)
 
 
+class QueueTally(models.Model):
+    """How many disagreements are open in each stream of a project's queue."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, db_constraint=False, related_name="queue_tallies")
+    stream = models.SmallIntegerField()
+    posts = models.BigIntegerField()
+
+
 def fold() -> None:
     """Replace the appended changes by their sums, in one statement, so that nobody reads a half."""
     with connection.cursor() as cursor:
@@ -39,4 +47,9 @@ def fold() -> None:
                INSERT INTO annotate_votetally (voter_id, label_id, votes, cost)
                SELECT voter_id, label_id, sum(votes), sum(cost) FROM gone
                GROUP BY 1, 2 HAVING sum(votes) <> 0 OR sum(cost) <> 0"""
+        )
+        cursor.execute(
+            """WITH gone AS (DELETE FROM annotate_queuetally RETURNING *)
+               INSERT INTO annotate_queuetally (project_id, stream, posts)
+               SELECT project_id, stream, sum(posts) FROM gone GROUP BY 1, 2 HAVING sum(posts) <> 0"""
         )

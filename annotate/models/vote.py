@@ -20,6 +20,7 @@ class Voter(models.Model):
     # Not part of what a voter is: how fast it may be asked, and whether consensus waits for it.
     limits = models.JSONField(default=dict, blank=True)
     required = models.BooleanField(default=True, help_text="Consensus waits until this voter has spoken.")
+    retired = models.DateTimeField(null=True, blank=True, help_text="Replaced; consensus no longer hears its votes.")
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:

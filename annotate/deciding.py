@@ -1,0 +1,296 @@
+"""A person's answer, what follows from it, and how it is taken back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from . import queue
+from .models import Disagreement, LabelSource, Post, Review, Role, State, Vote
+from .models.review import Instead, Stream, Why
+from .queue import Gone, Seat
+from .settling import lot
+from .verdict import Answer, Verdict, verdict
+
+ORIGIN = {Why.AUDIT: Stream.AUDIT, Why.RISK: Stream.RISK}
+LONGEST = 3600.0  # seconds; whoever looks longer has gone for lunch
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the reviewer chose: a label, or something instead of one."""
+
+    label: int | None = None
+    instead: str = ""
+    incongruous: bool | None = None
+    note: str = ""
+    seconds: float | None = None
+
+
+class Locked(NamedTuple):
+    """A disagreement and its post, as they stand while nobody else can change them."""
+
+    pk: int
+    post: int
+    why: str
+    stream: int
+    wanted: int
+    answers: int
+    passed: list[int]
+    holder: int | None
+    held_until: datetime | None
+    votes_shown: bool
+    closed: datetime | None
+    state: str
+    label: int | None
+    source: str
+    incongruous: bool | None
+
+
+# The post first, as settling locks them, so that the two never wait for each other.
+LOCK = """
+SELECT d.id, post.id, d.why, d.stream, d.wanted, d.answers, d.passed, d.holder_id, d.held_until, d.votes_shown,
+  d.closed, post.state, post.label_id, post.label_source, post.incongruous
+FROM annotate_post AS post JOIN annotate_disagreement AS d ON d.post_id = post.id
+WHERE d.id = %s AND d.project_id = %s FOR NO KEY UPDATE OF post, d
+"""
+
+
+def lock(seat: Seat, pk: int) -> Locked:
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [pk, seat.project.pk])
+        row = cursor.fetchone()
+    if row is None:
+        raise Gone("This post is no longer in the project.")
+    return Locked(*row)
+
+
+def decide(seat: Seat, pk: int, given: Given, key: str) -> Review:
+    """With the same key again it is the same answer: nothing is decided twice, however often it is sent."""
+    with transaction.atomic():
+        at_hand = lock(seat, pk)
+        if sent := Review.objects.filter(reviewer=seat.user, key=key).first():
+            return sent
+        refuse_late(seat, at_hand)
+        review = store(seat, at_hand, given, key)
+        if at_hand.stream == Stream.CHECK or given.instead == Instead.SKIP:
+            pass_on(at_hand, seat, answers=0)
+        else:
+            follow(seat, at_hand, answers_on(at_hand, review))
+        return review
+
+
+def refuse_late(seat: Seat, at_hand: Locked) -> None:
+    """A lease that lapsed and that nobody took is still good: the answer was under way for long, and does no harm."""
+    me = seat.user.pk
+    if at_hand.stream == Stream.CONFLICT:
+        if not seat.role.covers(Role.LEAD):
+            raise Gone("People differ on this post by now; a lead decides it.")
+    elif me in at_hand.passed:
+        raise Gone("You have already answered this post; take that back first to answer anew.")
+    if at_hand.closed:
+        raise Gone("This post was decided while your answer was on its way.")
+    if at_hand.holder != me:
+        raise Gone("This post was given to somebody else while your answer was on its way.")
+
+
+def store(seat: Seat, at_hand: Locked, given: Given, key: str) -> Review:
+    try:
+        with transaction.atomic():
+            return Review.objects.create(
+                project=seat.project,
+                disagreement_id=at_hand.pk,
+                reviewer=seat.user,
+                key=key,
+                label_id=given.label,
+                instead=given.instead,
+                note=given.note.replace("\0", ""),
+                incongruous=given.incongruous,
+                final=at_hand.stream == Stream.CONFLICT and given.instead != Instead.SKIP,
+                saw=voters_shown(seat, at_hand) if at_hand.votes_shown else [],
+                seconds=None if given.seconds is None else min(max(given.seconds, 0.0), LONGEST),
+            )
+    except IntegrityError as error:
+        raise Gone("You have already answered this post; take that back first to answer anew.") from error
+
+
+def voters_shown(seat: Seat, at_hand: Locked) -> list[int]:
+    voters = Vote.objects.filter(post=at_hand.post).values_list("voter", flat=True)
+    return in_shuffled_order(seat, at_hand.pk, list(voters))
+
+
+def in_shuffled_order(seat: Seat, pk: int, voters: list[int]) -> list[int]:
+    """Another order for every post and person, and the same one again after a reload."""
+    return sorted(voters, key=lambda voter: lot(f"order {seat.user.pk} {voter}", seat.project.pk, pk))
+
+
+def answers_on(at_hand: Locked, newest: Review) -> list[Answer]:
+    if not at_hand.answers:
+        return [answer_of(newest)]
+    live = Review.objects.filter(disagreement=at_hand.pk, undone=None).exclude(instead=Instead.SKIP)
+    return [answer_of(review) for review in live]
+
+
+def answer_of(review: Review) -> Answer:
+    return Answer(review.label_id, review.instead, review.incongruous, review.final)
+
+
+def follow(seat: Seat, at_hand: Locked, answers: list[Answer]) -> None:
+    outcome = verdict(answers, at_hand.wanted)
+    parties = {*at_hand.passed, seat.user.pk}
+    if not outcome.stands and not outcome.differ and not queue.somebody_else(seat.project, parties):
+        outcome = verdict(answers, len(answers))  # nothing waits for a second person who does not exist
+    if outcome.stands:
+        conclude(at_hand, outcome, passed=sorted(parties), answers=len(answers))
+    elif outcome.differ:
+        to_leads(seat, at_hand, parties, len(answers))
+    else:
+        pass_on(at_hand, seat, answers=1)
+
+
+def pass_on(at_hand: Locked, seat: Seat, answers: int) -> None:
+    """Done with for this person; for others it waits where it stood."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE annotate_disagreement SET passed = array_append(passed, %s), answers = answers + %s,
+                 holder_id = NULL, tab = '', held_since = NULL, held_until = NULL, votes_shown = FALSE
+               WHERE id = %s""",
+            [seat.user.pk, answers, at_hand.pk],
+        )
+
+
+def to_leads(seat: Seat, at_hand: Locked, parties: set[int], answers: int) -> None:
+    """A lead who is a party to it is asked only where there is no other."""
+    others = queue.somebody_else(seat.project, parties, Role.LEAD)
+    Disagreement.objects.filter(pk=at_hand.pk).update(
+        stream=Stream.CONFLICT, passed=sorted(parties) if others else [], answers=answers, **queue.FREE
+    )
+
+
+def conclude(at_hand: Locked, outcome: Verdict, passed: list[int], answers: int) -> None:
+    Disagreement.objects.filter(pk=at_hand.pk).update(
+        closed=timezone.now(),
+        passed=passed,
+        answers=answers,
+        label=outcome.label,
+        instead=outcome.instead,
+        was_state=at_hand.state,
+        was_label=at_hand.label,
+        was_source=at_hand.source,
+        was_incongruous=at_hand.incongruous,
+        **queue.FREE,
+    )
+    Post.objects.filter(pk=at_hand.post).update(
+        state=State.ASIDE if outcome.instead else State.SETTLED,
+        label=outcome.label,
+        label_source="" if outcome.instead else LabelSource.REVIEW,
+        incongruous=outcome.incongruous,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    review: Review
+    held: bool  # whether the post is on this person's screen again
+
+
+def undo(seat: Seat, pk: int | None = None) -> TakenBack:
+    """The last decision, or the one on this disagreement; everything that it changed goes back with it."""
+    mine = Review.objects.filter(project=seat.project, reviewer=seat.user, undone=None).order_by("-pk")
+    last = (mine.filter(disagreement=pk) if pk else mine).first()
+    if not last:
+        raise Gone("There is nothing to take back.")
+    with transaction.atomic():
+        at_hand = lock(seat, last.disagreement_id)
+        review = mine.filter(pk=last.pk).first()
+        if not review:
+            raise Gone("This was taken back already.")
+        refuse_overruled(seat, at_hand, review)
+        Review.objects.filter(pk=review.pk).update(undone=timezone.now())
+        return TakenBack(review, put_back(seat, at_hand, review))
+
+
+def refuse_overruled(seat: Seat, at_hand: Locked, review: Review) -> None:
+    if not review.final and Review.objects.filter(disagreement=at_hand.pk, undone=None, final=True).exists():
+        raise Gone("A lead has decided this post since; what you said of it stays on record.")
+    if at_hand.closed and Disagreement.objects.filter(post=at_hand.post, closed=None).exists():
+        raise Gone("This post is being looked at anew since; what you said of it stays on record.")
+
+
+def put_back(seat: Seat, at_hand: Locked, review: Review) -> bool:
+    """A skip changed nothing but whom the post is offered to."""
+    stored = Disagreement.objects.get(pk=at_hand.pk)
+    if stored.closed and stored.was_state and review.instead != Instead.SKIP:
+        put_post_back(at_hand, stored)
+        clear_verdict(stored)
+    live = list(Review.objects.filter(disagreement=at_hand.pk, undone=None))
+    answers = [answer_of(r) for r in live if r.instead != Instead.SKIP]
+    if stored.stream != Stream.CHECK:
+        stored.answers = len(answers)
+        differ = verdict(answers, wanted=len(answers)).differ
+        stored.stream = Stream.CONFLICT if differ else ORIGIN.get(Why(stored.why), Stream.CONTESTED)
+    stored.passed = sorted({r.reviewer_id for r in live})
+    held = stored.closed is None and not is_held_by_other(seat, stored)
+    if held:
+        take(seat, stored, saw_votes=bool(review.saw))
+    stored.save()
+    return held
+
+
+def put_post_back(at_hand: Locked, stored: Disagreement) -> None:
+    """Unless somebody has given it another label since, in the administration say."""
+    if stored.instead:
+        as_decided = at_hand.state == State.ASIDE
+    else:
+        as_decided = at_hand.source == LabelSource.REVIEW and at_hand.label == stored.label_id
+    if as_decided:
+        Post.objects.filter(pk=at_hand.post).update(
+            state=stored.was_state,
+            label=stored.was_label_id,
+            label_source=stored.was_source,
+            incongruous=stored.was_incongruous,
+        )
+
+
+def clear_verdict(stored: Disagreement) -> None:
+    stored.closed, stored.label, stored.instead = None, None, ""
+    stored.was_state, stored.was_label, stored.was_source, stored.was_incongruous = "", None, "", None
+
+
+def is_held_by_other(seat: Seat, stored: Disagreement) -> bool:
+    lives = stored.held_until is not None and stored.held_until > timezone.now()
+    return lives and stored.holder_id != seat.user.pk
+
+
+def take(seat: Seat, stored: Disagreement, *, saw_votes: bool) -> None:
+    now = timezone.now()
+    stored.holder, stored.tab, stored.votes_shown = seat.user, seat.tab, saw_votes
+    # Before all that the tab holds: what was taken back is on the screen first.
+    stored.held_since, stored.held_until = datetime.fromtimestamp(0, now.tzinfo), now + queue.LEASE
+
+
+def let_stand(project_pk: int) -> int:
+    """Half-answered posts whose second person has left the project; called every minute."""
+    waiting = Disagreement.objects.filter(closed=None, answers__gt=0, project=project_pk).exclude(
+        stream=Stream.CONFLICT
+    )
+    stood = 0
+    for d in waiting.select_related("project").iterator():
+        if queue.somebody_else(d.project, d.passed):
+            continue
+        stood += conclude_alone(d)
+    return stood
+
+
+def conclude_alone(stored: Disagreement) -> bool:
+    first = Review.objects.filter(disagreement=stored, undone=None).exclude(instead=Instead.SKIP).first()
+    if not first:
+        return False
+    with transaction.atomic():
+        at_hand = lock(Seat(stored.project, first.reviewer, Role.REVIEWER), stored.pk)
+        if at_hand.closed or at_hand.answers != 1:
+            return False
+        conclude(at_hand, verdict([answer_of(first)], 1), at_hand.passed, 1)
+    return True

@@ -1,0 +1,202 @@
+"""Who looks at which post next. A claim is one statement, and lasts while the page is open."""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Q, QuerySet, Sum
+from django.utils import timezone
+
+from .models import Disagreement, Post, Project, QueueTally, Review, Role, User
+from .models.project import VotesShown
+from .models.review import Instead, Stream, Why
+
+LEASE = timedelta(minutes=5)
+AHEAD = 2  # posts claimed beside the one on the screen, so that the next is there at once
+CHANCE = random.Random()  # noqa: S311 - of nothing secret
+COUNTED_EVERY = 5  # seconds: how the streams are mixed may lag that far behind
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A person at one tab of a browser: two tabs are never given the same post."""
+
+    project: Project
+    user: User
+    role: Role
+    tab: str = ""
+
+
+class Gone(Exception):
+    """This post is not on this person's screen any more; the words are for them."""
+
+
+# MATERIALIZED, because a sub-select that locks must not be run again for every row it is joined to.
+CLAIM = """
+WITH next AS MATERIALIZED (
+  SELECT found.id, turn FROM unnest(%(streams)s::int[]) WITH ORDINALITY AS wanted (stream, turn)
+  CROSS JOIN LATERAL (
+    SELECT id FROM annotate_disagreement
+    WHERE project_id = %(project)s AND stream = wanted.stream AND closed IS NULL
+      AND (held_until IS NULL OR held_until < now()) AND NOT %(user)s = ANY(passed)
+    ORDER BY rank, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+  ) AS found LIMIT 1
+)
+UPDATE annotate_disagreement AS d
+SET holder_id = %(user)s, tab = %(tab)s, held_since = clock_timestamp(),
+  held_until = now() + %(lease)s * interval '1 second',
+  votes_shown = %(from_start)s AND d.wanted = 1 AND d.stream <> ALL(%(blind)s)
+FROM next WHERE d.id = next.id RETURNING d.id
+"""
+BLIND = (Stream.AUDIT, Stream.CHECK)
+
+
+def claim(seat: Seat) -> int | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            CLAIM,
+            {
+                "streams": streams_for(seat, open_in(seat.project)),
+                "project": seat.project.pk,
+                "user": seat.user.pk,
+                "tab": seat.tab,
+                "lease": LEASE.total_seconds(),
+                "from_start": seat.project.votes_shown == VotesShown.START,
+                "blind": list(BLIND),
+            },
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def fill(seat: Seat, holding: Sequence[int] = (), size: int = 1 + AHEAD) -> list[int]:
+    """What the seat holds, and as many more as make it `size`."""
+    held = list(holding)
+    while len(held) < size and (pk := claim(seat)) is not None:
+        held.append(pk)
+    return held
+
+
+MIXED = (Stream.CONTESTED, Stream.AUDIT, Stream.RISK)
+
+
+def streams_for(seat: Seat, waiting: Mapping[Stream, int]) -> list[Stream]:
+    """What people differ on goes to leads, first of all. The rest is mixed by how much of each there is."""
+    first = [Stream.CONFLICT] if seat.role.covers(Role.LEAD) else []
+    there = [stream for stream in MIXED if waiting.get(stream, 0) > 0]
+    if not there:
+        return [*first, *MIXED]
+    if CHANCE.random() < seat.project.check_rate:
+        first.append(Stream.CHECK)
+    chosen = CHANCE.choices(there, [waiting[stream] for stream in there])[0]
+    return [*first, chosen, *(stream for stream in MIXED if stream != chosen)]
+
+
+def open_in(project: Project) -> dict[Stream, int]:
+    """How many wait in each stream, as of a few seconds ago."""
+    key = f"queue {project.pk}"
+    found: dict[Stream, int] | None = cache.get(key)
+    if found is None:
+        found = count_open(project)
+        cache.set(key, found, COUNTED_EVERY)
+    return found
+
+
+def count_open(project: Project) -> dict[Stream, int]:
+    sums = QueueTally.objects.filter(project=project).values_list("stream").annotate(n=Sum("posts"))
+    return {Stream(stream): n for stream, n in sums if n > 0}
+
+
+def waiting_for(project: Project, role: Role) -> int:
+    """What a page says is left to review."""
+    counts = open_in(project)
+    hidden = {Stream.CHECK} | (set() if role.covers(Role.LEAD) else {Stream.CONFLICT})
+    return sum(n for stream, n in counts.items() if stream not in hidden)
+
+
+def held(seat: Seat) -> list[int]:
+    """What this tab still holds, in the order in which it came: a reload shows the same post."""
+    mine = of_seat(seat).filter(held_until__gt=timezone.now()).order_by("held_since", "pk")
+    return list(mine.values_list("pk", flat=True))
+
+
+def of_seat(seat: Seat) -> QuerySet[Disagreement]:
+    return Disagreement.objects.filter(project=seat.project, holder=seat.user, tab=seat.tab, closed=None)
+
+
+def renew(seat: Seat, pks: Collection[int]) -> list[int]:
+    """Also what lapsed, while nobody else has taken it. Returns what is still this seat's."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE annotate_disagreement SET held_until = now() + %s * interval '1 second'
+               WHERE id = ANY(%s) AND project_id = %s AND holder_id = %s AND tab = %s AND closed IS NULL
+               RETURNING id""",
+            [LEASE.total_seconds(), list(pks), seat.project.pk, seat.user.pk, seat.tab],
+        )
+        mine = {pk for (pk,) in cursor.fetchall()}
+    return [pk for pk in pks if pk in mine]
+
+
+def release(seat: Seat, pks: Collection[int] | None = None) -> int:
+    """On leaving; all of the tab's, or these alone."""
+    mine = of_seat(seat) if pks is None else of_seat(seat).filter(pk__in=pks)
+    return mine.update(**FREE)
+
+
+FREE = {"holder": None, "tab": "", "held_since": None, "held_until": None, "votes_shown": False}
+
+
+def show_votes(seat: Seat, pk: int) -> None:
+    """On record before they are seen."""
+    if not of_seat(seat).filter(pk=pk).update(votes_shown=True):
+        raise Gone("This post is no longer on your screen: somebody else has it now.")
+
+
+def plant_checks(project: Project) -> int:
+    """Each post of the locked test set whose label is known waits for everybody once, among the others."""
+    known = Post.objects.filter(project=project, holdout=True, state="settled")
+    if not project.check_rate:
+        return Disagreement.objects.filter(project=project, stream=Stream.CHECK, closed=None).update(
+            closed=timezone.now()
+        )
+    fresh = known.exclude(disagreements__closed=None, disagreements__isnull=False).values_list("pk", flat=True)
+    made = [
+        Disagreement(project=project, post_id=pk, why=Why.CHECK, stream=Stream.CHECK, rank=CHANCE.random())
+        for pk in fresh
+    ]
+    return len(Disagreement.objects.bulk_create(made, ignore_conflicts=True))
+
+
+def take_up_skipped(seat: Seat) -> int:
+    """What this person skipped comes up again."""
+    skipped = Review.objects.filter(
+        project=seat.project, reviewer=seat.user, undone=None, instead=Instead.SKIP, disagreement__closed=None
+    )
+    pks = list(skipped.values_list("disagreement", flat=True))
+    skipped.update(undone=timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE annotate_disagreement SET passed = array_remove(passed, %s) WHERE id = ANY(%s)",
+            [seat.user.pk, pks],
+        )
+    return len(pks)
+
+
+def skipped_by(seat: Seat) -> int:
+    return Review.objects.filter(
+        project=seat.project, reviewer=seat.user, undone=None, instead=Instead.SKIP, disagreement__closed=None
+    ).count()
+
+
+def somebody_else(project: Project, besides: Collection[int], least: Role = Role.REVIEWER) -> bool:
+    """Whether another pair of eyes exists. An admin counts who has ever looked; a reviewer or lead may yet."""
+    members = project.memberships.filter(user__is_active=True).exclude(user__in=list(besides))
+    if least != Role.REVIEWER:
+        return members.filter(role__in=[role for role in Role if role.covers(least)]).exists()
+    looks = Q(role__in=[Role.REVIEWER, Role.LEAD]) | Q(
+        user__in=Review.objects.filter(project=project).values("reviewer")
+    )
+    return members.filter(looks).exists()
