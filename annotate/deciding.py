@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from . import queue
@@ -71,10 +71,10 @@ def decide(seat: Seat, pk: int, given: Given, key: str) -> Review:
     """With the same key again it is the same answer: nothing is decided twice, however often it is sent."""
     with transaction.atomic():
         at_hand = lock(seat, pk)
-        if sent := Review.objects.filter(reviewer=seat.user, key=key).first():
-            return sent
-        refuse_late(seat, at_hand)
-        review = store(seat, at_hand, given, key)
+        refusal = refused(seat, at_hand)
+        review = None if refusal else store(seat, at_hand, given, key)
+        if review is None:
+            return sent_before(seat, key, refusal or ALREADY)
         if at_hand.stream == Stream.CHECK or given.instead == Instead.SKIP:
             pass_on(at_hand, seat, answers=0)
         else:
@@ -82,38 +82,68 @@ def decide(seat: Seat, pk: int, given: Given, key: str) -> Review:
         return review
 
 
-def refuse_late(seat: Seat, at_hand: Locked) -> None:
-    """A lease that lapsed and that nobody took is still good: the answer was under way for long, and does no harm."""
-    me = seat.user.pk
+ALREADY = "You have already answered this post; take that back first to answer anew."
+
+
+def refused(seat: Seat, at_hand: Locked) -> str:
+    """Why an answer comes too late, in words for the reviewer; blank where it does not.
+
+    A lease that lapsed and that nobody took is still good: the answer was under way for long, and does no harm.
+    """
     if at_hand.stream == Stream.CONFLICT:
         if not seat.role.covers(Role.LEAD):
-            raise Gone("People differ on this post by now; a lead decides it.")
-    elif me in at_hand.passed:
-        raise Gone("You have already answered this post; take that back first to answer anew.")
+            return "People differ on this post by now; a lead decides it."
+    elif seat.user.pk in at_hand.passed:
+        return ALREADY
     if at_hand.closed:
-        raise Gone("This post was decided while your answer was on its way.")
-    if at_hand.holder != me:
-        raise Gone("This post was given to somebody else while your answer was on its way.")
+        return "This post was decided while your answer was on its way."
+    if at_hand.holder != seat.user.pk:
+        return "This post was given to somebody else while your answer was on its way."
+    return ""
 
 
-def store(seat: Seat, at_hand: Locked, given: Given, key: str) -> Review:
-    try:
-        with transaction.atomic():
-            return Review.objects.create(
-                project=seat.project,
-                disagreement_id=at_hand.pk,
-                reviewer=seat.user,
-                key=key,
-                label_id=given.label,
-                instead=given.instead,
-                note=given.note.replace("\0", ""),
-                incongruous=given.incongruous,
-                final=at_hand.stream == Stream.CONFLICT and given.instead != Instead.SKIP,
-                saw=voters_shown(seat, at_hand) if at_hand.votes_shown else [],
-                seconds=None if given.seconds is None else min(max(given.seconds, 0.0), LONGEST),
-            )
-    except IntegrityError as error:
-        raise Gone("You have already answered this post; take that back first to answer anew.") from error
+def sent_before(seat: Seat, key: str, refusal: str) -> Review:
+    sent = Review.objects.filter(project=seat.project, reviewer=seat.user, key=key).first()
+    if sent is None:
+        raise Gone(refusal)
+    return sent
+
+
+# In one statement, and by hand: this is what people wait for at every key press.
+STORE = """
+INSERT INTO annotate_review (project_id, disagreement_id, reviewer_id, key, label_id, instead, note, incongruous, final,
+  saw, seconds, at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[], %s, now()) ON CONFLICT DO NOTHING RETURNING id, at
+"""
+
+
+def store(seat: Seat, at_hand: Locked, given: Given, key: str) -> Review | None:
+    review = Review(
+        project=seat.project,
+        disagreement_id=at_hand.pk,
+        reviewer=seat.user,
+        key=key,
+        label_id=given.label,
+        instead=given.instead,
+        note=given.note.replace("\0", ""),
+        incongruous=given.incongruous,
+        final=at_hand.stream == Stream.CONFLICT and given.instead != Instead.SKIP,
+        saw=voters_shown(seat, at_hand) if at_hand.votes_shown else [],
+        seconds=None if given.seconds is None else min(max(given.seconds, 0.0), LONGEST),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            STORE,
+            [
+                seat.project.pk, at_hand.pk, seat.user.pk, key, review.label_id, review.instead, review.note,
+                review.incongruous, review.final, review.saw, review.seconds,
+            ],
+        )  # fmt: skip
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    review.pk, review.at = row
+    return review
 
 
 def voters_shown(seat: Seat, at_hand: Locked) -> list[int]:
@@ -169,25 +199,31 @@ def to_leads(seat: Seat, at_hand: Locked, parties: set[int], answers: int) -> No
     )
 
 
+CONCLUDE = """
+WITH closed AS (
+  UPDATE annotate_disagreement SET closed = now(), passed = %(passed)s::bigint[], answers = %(answers)s,
+    label_id = %(label)s, instead = %(instead)s, was_state = %(was_state)s, was_label_id = %(was_label)s,
+    was_source = %(was_source)s, was_incongruous = %(was_incongruous)s,
+    holder_id = NULL, tab = '', held_since = NULL, held_until = NULL, votes_shown = FALSE
+  WHERE id = %(pk)s RETURNING post_id
+)
+UPDATE annotate_post AS post
+SET state = %(state)s, label_id = %(label)s, label_source = %(source)s, incongruous = %(incongruous)s
+FROM closed WHERE post.id = closed.post_id
+"""
+
+
 def conclude(at_hand: Locked, outcome: Verdict, passed: list[int], answers: int) -> None:
-    Disagreement.objects.filter(pk=at_hand.pk).update(
-        closed=timezone.now(),
-        passed=passed,
-        answers=answers,
-        label=outcome.label,
-        instead=outcome.instead,
-        was_state=at_hand.state,
-        was_label=at_hand.label,
-        was_source=at_hand.source,
-        was_incongruous=at_hand.incongruous,
-        **queue.FREE,
-    )
-    Post.objects.filter(pk=at_hand.post).update(
-        state=State.ASIDE if outcome.instead else State.SETTLED,
-        label=outcome.label,
-        label_source="" if outcome.instead else LabelSource.REVIEW,
-        incongruous=outcome.incongruous,
-    )
+    names: dict[str, Any] = {
+        "pk": at_hand.pk, "passed": passed, "answers": answers, "label": outcome.label, "instead": outcome.instead,
+        "incongruous": outcome.incongruous,
+        "state": State.ASIDE if outcome.instead else State.SETTLED,
+        "source": "" if outcome.instead else LabelSource.REVIEW,
+        "was_state": at_hand.state, "was_label": at_hand.label, "was_source": at_hand.source,
+        "was_incongruous": at_hand.incongruous,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(CONCLUDE, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,23 +308,23 @@ def take(seat: Seat, stored: Disagreement, *, saw_votes: bool) -> None:
 
 
 def let_stand(project_pk: int) -> int:
-    """Half-answered posts whose second person has left the project; called every minute."""
-    waiting = Disagreement.objects.filter(closed=None, answers__gt=0, project=project_pk).exclude(
-        stream=Stream.CONFLICT
-    )
-    stood = 0
-    for d in waiting.select_related("project").iterator():
-        if queue.somebody_else(d.project, d.passed):
-            continue
-        stood += conclude_alone(d)
-    return stood
+    """Where the second person has left the project, the first answer stands; called every minute."""
+    half = Disagreement.objects.filter(project=project_pk, closed=None, answers__gt=0).select_related("project")
+    return sum(stand_alone(stored) for stored in half.iterator())
 
 
-def conclude_alone(stored: Disagreement) -> bool:
-    first = Review.objects.filter(disagreement=stored, undone=None).exclude(instead=Instead.SKIP).first()
-    if not first:
+def stand_alone(stored: Disagreement) -> bool:
+    """Where people differ and the lead has left, whoever is lead now may decide, a party to it or not."""
+    if stored.stream == Stream.CONFLICT:
+        if stored.passed and not queue.somebody_else(stored.project, stored.passed, Role.LEAD):
+            Disagreement.objects.filter(pk=stored.pk).update(passed=[])
+        return False
+    if queue.somebody_else(stored.project, stored.passed):
         return False
     with transaction.atomic():
+        first = Review.objects.filter(disagreement=stored, undone=None).exclude(instead=Instead.SKIP).first()
+        if not first:
+            return False
         at_hand = lock(Seat(stored.project, first.reviewer, Role.REVIEWER), stored.pk)
         if at_hand.closed or at_hand.answers != 1:
             return False

@@ -97,7 +97,7 @@ def streams_for(seat: Seat, waiting: Mapping[Stream, int]) -> list[Stream]:
 
 def open_in(project: Project) -> dict[Stream, int]:
     """How many wait in each stream, as of a few seconds ago."""
-    key = f"queue {project.pk}"
+    key = f"queue-{project.pk}"
     found: dict[Stream, int] | None = cache.get(key)
     if found is None:
         found = count_open(project)

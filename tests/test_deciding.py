@@ -284,6 +284,18 @@ class TestTwoPeople:
         assert deciding.let_stand(project.pk) == 1
         assert now(post) == ("settled", "bearish", "review")
 
+    def test_when_the_only_lead_leaves_the_next_one_may_decide_even_as_a_party(self):
+        project = make_project(double_rate=1)
+        contested(project)
+        lead, first, second = seat(project, Role.LEAD), seat(project), seat(project)
+        answer(first, "bearish")
+        answer(second, "bullish")
+        Membership.objects.filter(user=lead.user).delete()
+        heir = Seat(project, first.user, Role.LEAD)
+        assert queue.claim(heir) is None
+        deciding.let_stand(project.pk)
+        assert queue.claim(heir)
+
     def test_a_deactivated_colleague_is_not_waited_for(self):
         project = make_project(double_rate=1)
         post = contested(project)
