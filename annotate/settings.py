@@ -171,9 +171,7 @@ MEDIA_ROOT = VAR_DIR / "media"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage" if DEBUG else "annotate.static_files.Hashed"
     },
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
@@ -188,6 +186,9 @@ UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", 4 * 1024**3)
 IMAGE_MAX_BYTES = env.int("IMAGE_MAX_BYTES", 20 * 1024**2)
 IMAGE_MAX_PIXELS = env.int("IMAGE_MAX_PIXELS", 40_000_000)
 FETCH_IMAGES = env.bool("FETCH_IMAGES", False)
+# Servers that project admins may have voters asked on: a host, host:port or the beginning of an address each. Anything
+# else is for site admins, because this machine would call it from inside its network.
+PROVIDER_BASE_URLS: list[str] = env.list("PROVIDER_BASE_URLS", [])
 FOURCHAN_API = env.str("FOURCHAN_API", "https://a.4cdn.org")
 FOURCHAN_IMAGES = env.str("FOURCHAN_IMAGES", "https://i.4cdn.org")
 

@@ -12,7 +12,7 @@ from annotate import images
 from annotate.browse import Filters, matching
 from annotate.models import Image, Post, Vote, Voter
 
-from . import prompt
+from . import wording
 from .examples import Examples, template_meanings
 from .models import OPEN, BatchPost, Failure, Part, VotingRun
 from .providers import PROVIDERS
@@ -74,13 +74,7 @@ class Writer:
         self.sees = PROVIDERS[voter.provider].vision and not parameters.get("blind")
         self.examples = Examples(project, int(parameters.get("examples") or 0))
         self.meanings = template_meanings(project) if parameters.get("templates") else {}
-        self.prompt = prompt.Prompt(
-            template=voter.prompt,
-            question=project.question,
-            labels=tuple(project.labels.values_list("name", "meaning")),
-            guidelines=project.guidelines,
-            asks_incongruous=project.asks_incongruous,
-        )
+        self.prompt = wording.prompt_of(voter, wording.labels_of(project))
 
     def ask(self, post: Post) -> Ask:
         data, format = picture_of(post.image) if post.image and self.sees else (None, "")

@@ -4,13 +4,14 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django import forms
+from django.conf import settings
 from django.urls import reverse
 from django.utils.html import format_html
 
 from annotate.browse import Filters
 from annotate.models import Project, User, Voter
 
-from . import pairs, prompt, runs, voters
+from . import addresses, pairs, prompt, runs, voters, wording
 from .models import Mode, VotingRun
 from .providers import PROVIDERS, Parameter
 from .runs import Estimate
@@ -26,13 +27,29 @@ class PairForm(forms.Form):
 
     pair = forms.ChoiceField()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, data: Any = None, *, by: User) -> None:
+        super().__init__(data)
+        self.by = by
         self.pairs = {pair.key: pair for pair in pairs.available()}
         cast(forms.ChoiceField, self.fields["pair"]).choices = [(pair.key, pair.title) for pair in self.pairs.values()]
 
-    def add(self, project: Project, by: User) -> list[Voter]:
-        return voters.add_pair(project, by, self.pairs[self.cleaned_data["pair"]])
+    @property
+    def offered(self) -> list[tuple[pairs.Pair, str]]:
+        """Each with what keeps this person from adding it."""
+        return [(pair, self.problem_with(pair)) for pair in self.pairs.values()]
+
+    def problem_with(self, pair: pairs.Pair) -> str:
+        addresses = [str(voter.parameters.get("base_url") or "") for voter in pair.voters]
+        return next(filter(None, (address_problem(self.by, address) for address in addresses)), "")
+
+    def clean_pair(self) -> str:
+        key: str = self.cleaned_data["pair"]
+        if problem := self.problem_with(self.pairs[key]):
+            raise forms.ValidationError(problem)
+        return key
+
+    def add(self, project: Project) -> list[Voter]:
+        return voters.add_pair(project, self.by, self.pairs[self.cleaned_data["pair"]])
 
 
 class VoterForm(forms.Form):
@@ -66,8 +83,10 @@ class VoterForm(forms.Form):
     requests_a_minute = forms.IntegerField(min_value=1, required=False, help_text="Blank: no limit.")
     tokens_a_minute = forms.IntegerField(min_value=1, required=False, help_text="Blank: no limit.")
 
-    def __init__(self, data: Any = None, *, project: Project, provider: str, voter: Voter | None = None) -> None:
-        self.project, self.provider, self.voter = project, PROVIDERS[provider], voter
+    def __init__(
+        self, data: Any = None, *, project: Project, provider: str, by: User, voter: Voter | None = None
+    ) -> None:
+        self.project, self.provider, self.by, self.voter = project, PROVIDERS[provider], by, voter
         super().__init__(data, initial=stands(voter) if voter else FRESH)
         if self.provider.models:
             self.fields["model"] = forms.ChoiceField(choices=[(model, model) for model in self.provider.models])
@@ -102,6 +121,9 @@ class VoterForm(forms.Form):
         address: str = self.cleaned_data["with_base_url"]
         if "@" in urlsplit(address).netloc:
             raise forms.ValidationError("An address with a password in it would be seen by every member; leave it out.")
+        stays = self.voter is not None and address == self.voter.parameters.get("base_url")
+        if not stays and (problem := address_problem(self.by, address)):
+            raise forms.ValidationError(problem)
         return address
 
     def clean(self) -> None:
@@ -111,7 +133,7 @@ class VoterForm(forms.Form):
         if problem := self.provider.problem_with(self.makeup.model, self.makeup.parameters):
             self.add_error(None, problem)
         there = voters.twin(self.project, self.makeup)
-        if there and there != self.voter:
+        if there and there != self.voter and not there.retired:
             told = "{} is this very voter: the same provider, model, parameters and prompt. Change one of them."
             self.add_error(None, forms.ValidationError(format_html(told, link_to(there))))
 
@@ -122,13 +144,20 @@ class VoterForm(forms.Form):
             self.provider.name, self.cleaned_data["model"], parameters, self.cleaned_data["prompt"]
         )
 
-    def save(self, by: User) -> Voter:
+    def save(self) -> Voter:
         given = self.cleaned_data
         kept: dict[str, Any] = {"required": given["required"]}
         kept["limits"] = {name: given[name] for name in LIMITS if given[name]}
         if self.voter is None:
-            return voters.create(self.project, by, self.makeup, given["name"], **kept)
-        return voters.revise(self.voter, by, self.makeup, given["name"] or self.voter.name, **kept)
+            return voters.create(self.project, self.by, self.makeup, given["name"], **kept)
+        return voters.revise(self.voter, self.by, self.makeup, given["name"] or self.voter.name, **kept)
+
+
+def address_problem(by: User, address: str) -> str:
+    """Nothing for a site admin, who may have any server asked; and what is no address is told elsewhere."""
+    if by.is_superuser or not address.startswith(("http://", "https://")):
+        return ""
+    return addresses.problem_with(address, settings.PROVIDER_BASE_URLS)
 
 
 FRESH = {"prompt": voters.tidy(prompt.DEFAULT), "required": True}
@@ -192,7 +221,8 @@ class StartForm(forms.Form):
         self.project, self.filters = project, filters
         limit = self["limit"].value()
         drawn = VotingRun(project=project, posts=filters.narrowing, limit=int(limit) if is_count(limit) else None)
-        self.estimates = [runs.estimate(drawn, voter) for voter in runs.askable(project)]
+        changed = wording.changes(project)
+        self.estimates = [runs.estimate(drawn, voter, changed.get(voter.pk)) for voter in runs.askable(project)]
         field = cast("forms.ModelMultipleChoiceField[Voter]", self.fields["voters"])
         field.queryset = Voter.objects.filter(pk__in=[estimate.voter.pk for estimate in self.estimates])
         field.initial = [one.voter.pk for one in self.estimates if one.voter.required and one.asks and not one.missing]
@@ -256,5 +286,10 @@ class ResumeForm(forms.Form):
             raise forms.ValidationError(f"${gone:.4f} of it is spent already; the budget must be more than that.")
         return budget
 
-    def resume(self) -> bool:
-        return runs.resume(self.run, self.cleaned_data.get("budget"))
+    def resume(self, by: User) -> bool:
+        """False where it cannot be resumed; with an error of the form's where something is in the way."""
+        try:
+            return runs.resume(self.run, self.cleaned_data.get("budget"), by=by)
+        except runs.CannotStart as reason:
+            self.add_error(None, str(reason))
+        return False

@@ -143,22 +143,46 @@ class VotingRun(models.Model):
 
     @property
     def at_provider(self) -> int:
-        return BatchPost.objects.unanswered().filter(batch__part__run=self).count()
+        return self.in_batches(BatchState.SUBMITTED)
 
-    def ask_for(self, what: Asked) -> None:
+    @property
+    def on_the_way(self) -> int:
+        """Nobody can tell yet whether the provider has them."""
+        return self.in_batches(BatchState.WRITTEN)
+
+    def in_batches(self, state: "BatchState") -> int:
+        return BatchPost.objects.unanswered().filter(batch__part__run=self, batch__state=state).count()
+
+    def ask_for(self, what: Asked) -> bool:
         """A run at work obeys within a second; one that nobody works on is settled here, unless a provider does:
-        what lies there is fetched first, or cancelled there."""
-        if Batch.objects.open().filter(part__run=self).exists():
-            under_way = VotingRun.objects.filter(pk=self.pk, state__in=[RunState.QUEUED, RunState.RUNNING])
-            under_way.update(asked=what)
-            under_way.filter(waits_until__isnull=False).update(waits_until=timezone.now())
-            return
-        VotingRun.objects.filter(pk=self.pk, state=RunState.RUNNING).update(asked=what)
+        what lies there is fetched first, or cancelled there. False where nothing could be asked of it."""
+        this = VotingRun.objects.filter(pk=self.pk)
+        if self.has_open_batches:
+            return self.ask_with_batches(what)
+        obeys = this.filter(state=RunState.RUNNING).exclude(asked=what).update(asked=what)
         idle = RunState.PAUSED if what == Asked.PAUSE else RunState.CANCELLED
         waiting = [RunState.QUEUED] if what == Asked.PAUSE else [RunState.QUEUED, RunState.PAUSED]
-        VotingRun.objects.filter(pk=self.pk, state__in=waiting).update(state=idle, ended=timezone.now())
+        settled = this.filter(state__in=waiting).update(state=idle, ended=timezone.now())
         if self.is_silent:
-            VotingRun.objects.filter(pk=self.pk, state=RunState.RUNNING).update(state=idle, ended=timezone.now())
+            settled += this.filter(state=RunState.RUNNING).update(state=idle, ended=timezone.now())
+        return bool(obeys + settled)
+
+    def ask_with_batches(self, what: Asked) -> bool:
+        """A run that failed may have left some at the provider: cancelling it sends somebody there once more."""
+        this = VotingRun.objects.filter(pk=self.pk)
+        if what == Asked.CANCEL and this.filter(state=RunState.FAILED).update(
+            state=RunState.QUEUED, asked=what, error="", ended=None
+        ):
+            self.parts.update(stopped="")
+            return True
+        under_way = this.filter(state__in=[RunState.QUEUED, RunState.RUNNING])
+        obeys = under_way.exclude(asked=what).update(asked=what)
+        under_way.filter(waits_until__isnull=False).update(waits_until=timezone.now())
+        return bool(obeys)
+
+    @property
+    def has_open_batches(self) -> bool:
+        return Batch.objects.open().filter(part__run=self).exists()
 
 
 class Part(models.Model):
@@ -194,7 +218,7 @@ class Failure(models.Model):
     """A post that a voter could not be asked about, whatever was tried. Retrying takes it away."""
 
     part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="failures")
-    post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="+")
+    post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="failures")
     cause = models.CharField(max_length=200)
     created = models.DateTimeField(auto_now_add=True)
 
@@ -203,6 +227,32 @@ class Failure(models.Model):
 
     def __str__(self) -> str:
         return self.cause
+
+
+class Wording(models.Model):
+    """From then on a part's voter was asked in these words: what it read beside the post. A vote finds its own by its
+    batch, or by its voter and its moment."""
+
+    part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="wordings")
+    hash = models.CharField(max_length=64)
+    text = models.TextField()
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.hash[:8]
+
+
+class Replacement(models.Model):
+    """Who took a voter's seat."""
+
+    voter = models.OneToOneField(Voter, on_delete=models.CASCADE, related_name="replacement")
+    heir = models.ForeignKey(Voter, on_delete=models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.voter} by {self.heir}"
 
 
 class BatchState(models.TextChoices):
@@ -226,6 +276,7 @@ class Batch(models.Model):
     """A file of requests at a provider. The row is there before the file is, so that none is ever sent twice."""
 
     part = models.ForeignKey(Part, on_delete=models.CASCADE, related_name="batches")
+    wording = models.ForeignKey(Wording, on_delete=models.SET_NULL, null=True, related_name="+")
     number = models.PositiveIntegerField()
     mark = models.UUIDField(default=uuid.uuid4, unique=True, editable=False, help_text="What it bears at the provider.")
     state = models.CharField(max_length=12, choices=BatchState, default=BatchState.WRITTEN)

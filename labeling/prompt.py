@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from string import Template
@@ -14,6 +14,7 @@ from .providers.contract import Ask
 FOLDER = Path(__file__).parent / "prompts"
 DEFAULT = (FOLDER / "default.txt").read_text(encoding="utf-8")
 SYSTEM = (FOLDER / "system.txt").read_text(encoding="utf-8")
+THE_POST = "[the post]"
 HOLES = ("question", "labels", "guidelines", "examples", "templates", "post")
 
 
@@ -41,11 +42,14 @@ class Prompt:
         return Template(SYSTEM).substitute(answer=answers.told_to_models(self.names, self.asks_incongruous)).strip()
 
     @cached_property
+    def wording(self) -> str:
+        """All that a voter reads beside the post; examples and templates are lent anew for each post."""
+        schema = json.dumps(answers.schema(self.names, self.asks_incongruous), indent=2, ensure_ascii=False)
+        return "\n\n".join([self.system, replace(self, examples=()).filled(THE_POST, ""), schema])
+
+    @cached_property
     def hash(self) -> str:
-        """Of all that a voter reads beside the post."""
-        blank = self.ask("")
-        parts = [blank.system, blank.prompt, answers.schema(self.names, self.asks_incongruous)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return hashlib.sha256(self.wording.encode("utf-8", "surrogatepass")).hexdigest()
 
     def ask(self, text: str, image: bytes | None = None, image_format: str = "", looks_like: str = "") -> Ask:
         """`looks_like` is what is known of the template of which the picture is a near-duplicate."""

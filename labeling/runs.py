@@ -1,6 +1,6 @@
 """How a voting run begins, and what it is expected to cost before it does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -13,7 +13,7 @@ from django_q.tasks import async_task
 from annotate.browse import Filters, matching
 from annotate.models import Event, Project, User, Vote, Voter
 
-from . import batch, pricing
+from . import batch, pricing, wording
 from .asking import unvoted
 from .models import Asked, Failure, Mode, Part, RunState, VotingRun
 from .providers import PROVIDERS
@@ -36,6 +36,7 @@ class Estimate:
     batch_factor: Decimal | None
     missing: str  # a sentence, where the voter's key is not set
     ends: date | None  # when its provider switches the model off
+    change: wording.Change | None  # of what it is asked beside the post
 
     @property
     def total(self) -> Decimal | None:
@@ -54,7 +55,7 @@ class Estimate:
         return None if self.total is None or self.batch_factor is None else self.total * self.batch_factor
 
 
-def estimate(run: VotingRun, voter: Voter) -> Estimate:
+def estimate(run: VotingRun, voter: Voter, change: wording.Change | None = None) -> Estimate:
     """From this voter's own answers, or those of the same model elsewhere; never from a constant."""
     recent = Vote.objects.filter(voter__provider=voter.provider, voter__model=voter.model, tokens_in__isnull=False)
     own = recent.filter(voter=voter)
@@ -72,6 +73,7 @@ def estimate(run: VotingRun, voter: Voter) -> Estimate:
         tokens_in=usage["tokens_in"], tokens_out=usage["tokens_out"], each=price,
         batch_factor=PROVIDERS[voter.provider].batch_factor,
         missing=PROVIDERS[voter.provider].missing(voter.parameters), ends=pricing.ends(voter.provider, voter.model),
+        change=change,
     )  # fmt: skip
 
 
@@ -83,8 +85,12 @@ def averages(votes: QuerySet[Vote]) -> dict[str, Any]:
 
 
 def askable(project: Project) -> list[Voter]:
-    """Voters that came with a file cannot be asked."""
-    return list(project.voters.filter(provider__in=PROVIDERS))
+    """Voters that came with a file cannot be asked, and those that were replaced are offered no more."""
+    return list(could_be_asked(project).filter(retired=None))
+
+
+def could_be_asked(project: Project) -> QuerySet[Voter]:
+    return project.voters.filter(provider__in=PROVIDERS)
 
 
 def start(
@@ -101,9 +107,7 @@ def start(
     check(project, voters, posts or {}, budget, mode)
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)
-        busy = Part.objects.filter(voter__in=voters, run__in=VotingRun.objects.under_way()).select_related("voter")
-        if taken := sorted({part.voter.name for part in busy}):
-            raise CannotStart(f"{' and '.join(taken)} is voting in another run; resume or cancel that one first.")
+        refuse_busy(voters)
         run = VotingRun.objects.create(project=project, by=by, posts=posts or {}, budget=budget, limit=limit, mode=mode)
         totals = {voter.pk: unvoted(run, voter).count() for voter in voters}
         if not any(totals.values()):
@@ -152,53 +156,81 @@ def enqueue(run: VotingRun) -> None:
     async_task("labeling.tasks.vote", run.pk, task_name=f"voting {run.pk}")
 
 
-def pause(run: VotingRun) -> None:
+def busy(voters: Iterable[Voter], but: VotingRun | None = None) -> list[str]:
+    """Whom another run is at work with, or may be at any moment."""
+    others = VotingRun.objects.under_way().exclude(pk=but.pk if but else 0)
+    return sorted(set(Part.objects.filter(voter__in=voters, run__in=others).values_list("voter__name", flat=True)))
+
+
+def refuse_busy(voters: Iterable[Voter], but: VotingRun | None = None) -> None:
+    if taken := busy(voters, but):
+        is_voting = "is voting" if len(taken) == 1 else "are voting"
+        raise CannotStart(f"{' and '.join(taken)} {is_voting} in another run; resume or cancel that one first.")
+
+
+def pause(run: VotingRun, by: User | None = None) -> None:
     """A run in batches asks for no more, and stays to fetch what is at the provider."""
-    run.ask_for(Asked.PAUSE)
+    if run.ask_for(Asked.PAUSE):
+        record("voting paused", run, by)
 
 
-def cancel(run: VotingRun) -> None:
+def cancel(run: VotingRun, by: User | None = None) -> None:
     """A run in batches has them cancelled at the provider first, and fetches what was done until then."""
-    run.ask_for(Asked.CANCEL)
+    if run.ask_for(Asked.CANCEL):
+        record("voting cancelled", run, by)
     if VotingRun.objects.claimable().filter(pk=run.pk, mode=Mode.BATCH).exists():
         enqueue(run)  # rather than at the next minute
 
 
-def resume(run: VotingRun, budget: Decimal | None = None, *, queue: bool = True) -> bool:
+def resume(run: VotingRun, budget: Decimal | None = None, *, by: User | None = None, queue: bool = True) -> bool:
     """Also takes up a run whose worker died. A raised budget takes effect from here on."""
-    resumable = Q(state=RunState.PAUSED) | Q(state=RunState.FAILED) | Q(pk__in=VotingRun.objects.claimable())
-    resumable |= Q(state=RunState.RUNNING, asked=Asked.PAUSE, waits_until__isnull=False)
     with transaction.atomic():
-        changes: dict[str, Any] = {
-            "state": RunState.QUEUED,
-            "asked": "",
-            "error": "",
-            "ended": None,
-            "waits_until": None,
-        }
-        if budget is not None:
-            changes["budget"] = budget
-        if not VotingRun.objects.filter(resumable, pk=run.pk).update(**changes):
+        rested = not VotingRun.objects.filter(pk=run.pk, state=RunState.QUEUED).exists()
+        if not take_up(run, budget):
             return False
-        Part.objects.filter(run=run).update(stopped="")
-        run.refresh_from_db()
+        if rested:
+            record("voting resumed", run, by)
         if queue:
             enqueue(run)
     return True
 
 
-def retry_failures(run: VotingRun, cause: str = "") -> int:
+def take_up(run: VotingRun, budget: Decimal | None = None) -> bool:
+    resumable = Q(state=RunState.PAUSED) | Q(state=RunState.FAILED) | Q(pk__in=VotingRun.objects.claimable())
+    resumable |= Q(state=RunState.RUNNING, asked=Asked.PAUSE, waits_until__isnull=False)
+    Project.objects.select_for_update().get(pk=run.project_id)
+    resumed = VotingRun.objects.filter(resumable, pk=run.pk)
+    if not resumed.exists():
+        return False
+    refuse_busy(Voter.objects.filter(parts__run=run), but=run)
+    changes: dict[str, Any] = {"state": RunState.QUEUED, "asked": "", "error": "", "ended": None, "waits_until": None}
+    if budget is not None:
+        changes["budget"] = budget
+    if not resumed.update(**changes):
+        return False
+    Part.objects.filter(run=run).update(stopped="")
+    run.refresh_from_db()
+    return True
+
+
+@transaction.atomic
+def retry_failures(run: VotingRun, cause: str = "", by: User | None = None) -> int:
     """What failed becomes pending again, all of it or one cause of it."""
     failures = Failure.objects.filter(part__run=run)
     gone, _ = (failures.filter(cause=cause) if cause else failures).delete()
-    if gone and run.is_over:
+    if not gone:
+        return 0
+    if run.is_over:
         VotingRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
-        run.refresh_from_db()
-    if gone:
-        resume(run)
+    if take_up(run):
+        enqueue(run)
+    record("failures retried", run, by, posts=gone, **({"cause": cause} if cause else {}))
     return gone
 
 
-def causes(run: VotingRun) -> list[dict[str, Any]]:
-    failures = Failure.objects.filter(part__run=run).values("cause", "part__voter__name")
-    return [dict(row) for row in failures.annotate(n=Count("pk")).order_by("-n")]
+def record(verb: str, run: VotingRun, by: User | None, **data: Any) -> None:
+    Event.record(verb, user=by, project=run.project, voters=voters_of(run), **data)
+
+
+def voters_of(run: VotingRun) -> list[str]:
+    return list(run.parts.values_list("voter__name", flat=True))

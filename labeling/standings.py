@@ -10,8 +10,8 @@ from annotate.funnel import VoterCount, read_voters
 from annotate.models import Project, Voter, VoteTally
 from annotate.shares import Slice, split
 
-from . import pricing
-from .models import Part
+from . import pricing, wording
+from .models import Part, Replacement
 from .providers import PROVIDERS, Provider
 from .watching import Cost
 
@@ -22,6 +22,8 @@ class Standing:
     count: VoterCount
     unpriced: int
     others_voted: bool
+    heir: Voter | None  # who took its seat
+    change: wording.Change | None  # of the words it is asked in
 
     @property
     def holds_up(self) -> bool:
@@ -30,7 +32,7 @@ class Standing:
 
     @property
     def is_warned(self) -> bool:
-        return bool(self.missing or self.ends or self.holds_up)
+        return not self.voter.retired and bool(self.missing or self.ends or self.holds_up or self.change)
 
     @property
     def provider(self) -> Provider | None:
@@ -40,8 +42,9 @@ class Standing:
     @property
     def cost(self) -> Cost | None:
         """None where the votes were paid for elsewhere."""
-        known = self.count.cost
-        return None if known is None else Cost(known, self.unpriced, self.count.votes)
+        if self.provider is None and self.count.cost is None:
+            return None
+        return Cost(self.count.known_cost, self.unpriced, self.count.votes)
 
     @property
     def missing(self) -> str:
@@ -64,14 +67,21 @@ def standings(project: Project) -> list[Standing]:
     counts = {count.name: count for count in read_voters([project])}
     parts = Part.objects.filter(voter__project=project).order_by().values_list("voter")
     unpriced = dict(parts.annotate(n=Sum("unpriced")))
-    return [
-        Standing(voter, counts.get(voter.name) or silent(voter), unpriced.get(voter.pk, 0), bool(counts))
+    replaced = Replacement.objects.filter(voter__project=project).select_related("heir")
+    heirs = {replacement.voter_id: replacement.heir for replacement in replaced}
+    changed = wording.changes(project)
+    found = [
+        Standing(
+            voter, counts.get(voter.name) or silent(voter), unpriced.get(voter.pk, 0), bool(counts),
+            heirs.get(voter.pk), changed.get(voter.pk),
+        )
         for voter in project.voters.all()
-    ]
+    ]  # fmt: skip
+    return sorted(found, key=lambda standing: standing.voter.retired is not None)
 
 
 def silent(voter: Voter) -> VoterCount:
-    return VoterCount(voter.project_id, voter.name, voter.provider, 0, 0, Decimal(0))
+    return VoterCount(voter.project_id, voter.name, voter.provider, 0, 0, Decimal(0), Decimal(0))
 
 
 def standing_of(voter: Voter) -> Standing:

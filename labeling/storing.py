@@ -112,7 +112,9 @@ def storable(text: str) -> str:
 
 
 def keep_failures(batch: Batch) -> None:
-    failed = [Failure(part=batch.part, post_id=r.post, cause=storable(r.failure)) for r in batch.results if r.failure]
+    failed = [
+        Failure(part=batch.part, post_id=r.post, cause=storable(r.failure).strip()) for r in batch.results if r.failure
+    ]
     Failure.objects.bulk_create(failed, ignore_conflicts=True)
 
 
@@ -139,10 +141,13 @@ def known_costs(results: Iterable[Result]) -> Iterable[Decimal]:
 
 
 def finish(run: VotingRun, state: RunState, error: str) -> None:
+    was_told = state in {RunState.PAUSED, RunState.CANCELLED} and not error  # on record already, with who told it
     run.state, run.error, run.asked, run.ended = state, error, "", timezone.now()
     run.save(update_fields=["state", "error", "asked", "ended"])
     spent = run.spent
     VotingRun.objects.filter(pk=run.pk).update(granted=spent)
+    if was_told:
+        return
     Event.record(
         f"voting {state.label.lower()}", user=run.by, project=run.project,
         votes=sum(run.parts.values_list("done", flat=True)), spent=f"${spent:.4f}",

@@ -7,6 +7,7 @@ urlpatterns = [
     path("p/<slug:slug>/voters/new", views.voter_new, name="voter_new"),
     path("p/<slug:slug>/voters/<int:pk>", views.voter, name="voter"),
     path("p/<slug:slug>/voters/<int:pk>/edit", views.voter_edit, name="voter_edit"),
+    path("p/<slug:slug>/voters/<int:pk>/return", views.voter_return, name="voter_return"),
     path("p/<slug:slug>/voters/<int:pk>/request", views.voter_request, name="voter_request"),
     path("p/<slug:slug>/votes/new", views.start, name="voting_new"),
     path("p/<slug:slug>/votes/<int:pk>", views.run, name="voting_run"),

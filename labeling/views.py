@@ -10,7 +10,7 @@ from annotate.access import me, requires
 from annotate.browse import Filters, matching
 from annotate.models import Project, Role, State, Voter
 
-from . import runs, showing
+from . import runs, showing, voters, wording
 from .forms import PILOT, PairForm, ResumeForm, StartForm, VoterForm
 from .models import VotingRun
 from .providers import PROVIDERS
@@ -36,15 +36,15 @@ def votes(request: HttpRequest, project: Project) -> HttpResponse:
 def voter_new(request: HttpRequest, project: Project) -> HttpResponse:
     """Two ways on one page: a pair in one click, or a voter of one's own."""
     data = request.POST or None
-    pair = PairForm(data if data and "pair" in data else None)
+    pair = PairForm(data if data and "pair" in data else None, by=me(request))
     if pair.is_valid():
-        added = pair.add(project, me(request))
+        added = pair.add(project)
         messages.success(request, f"{' and '.join(voter.name for voter in added)} are voters now.")
         return redirect("votes", project.slug)
     provider = chosen_provider(request, "openai")
-    form = VoterForm(data if not pair.is_bound else None, project=project, provider=provider)
+    form = VoterForm(data if not pair.is_bound else None, project=project, provider=provider, by=me(request))
     if form.is_valid():
-        return redirect("voter", project.slug, form.save(me(request)).pk)
+        return redirect("voter", project.slug, form.save().pk)
     context = {"project": project, "form": form, "pair": pair, "providers": PROVIDERS.values()}
     return render(request, "labeling/voter_new.html", context, status=422 if data else 200)
 
@@ -55,7 +55,7 @@ def voter(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     shown = get_object_or_404(project.voters.select_related("project"), pk=pk)
     context = {
         "project": project, "voter": shown, "standing": standing_of(shown), "slices": answers_of(shown),
-        "usual": CONCURRENCY,
+        "usual": CONCURRENCY, "wordings": wording.kept(shown),
     }  # fmt: skip
     return render(request, "labeling/voter.html", context)
 
@@ -65,14 +65,24 @@ def voter(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 def voter_edit(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     edited = askable(project, pk)
     provider = chosen_provider(request, edited.provider)
-    form = VoterForm(request.POST or None, project=project, provider=provider, voter=edited)
+    form = VoterForm(request.POST or None, project=project, provider=provider, by=me(request), voter=edited)
     if form.is_valid():
-        saved = form.save(me(request))
+        saved = form.save()
         if saved.pk != edited.pk:
-            messages.success(request, f"{saved.name} takes the seat of {edited.name}, which keeps its votes.")
+            told = f"{saved.name} takes the seat of {edited.name}, which keeps its votes; they count no longer."
+            messages.success(request, told)
         return redirect("voter", project.slug, saved.pk)
     context = {"project": project, "form": form, "voter": edited, "providers": PROVIDERS.values()}
     return render(request, "labeling/voter_edit.html", context, status=422 if form.is_bound else 200)
+
+
+@require_POST
+@requires(Role.ADMIN)
+def voter_return(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    back = get_object_or_404(project.voters, pk=pk)
+    if voters.bring_back(back, me(request)):
+        messages.success(request, f"{back.name} is back: its votes count again. It is not required until you say so.")
+    return redirect("voter", project.slug, pk)
 
 
 @require_safe
@@ -136,7 +146,7 @@ def progress(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 @requires(Role.ADMIN)
 def pause(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     paused = run_in(project, pk)
-    runs.pause(paused)
+    runs.pause(paused, me(request))
     return redirect(paused)
 
 
@@ -145,9 +155,10 @@ def pause(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 def resume(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     resumed = run_in(project, pk)
     form = ResumeForm(request.POST, run=resumed)
-    if not form.is_valid():
+    done = form.is_valid() and form.resume(me(request))
+    if form.errors:
         return render(request, "labeling/run.html", watch_context(resumed) | {"resuming": form}, status=422)
-    if not form.resume():
+    if not done:
         messages.warning(request, "This run is not paused; there is nothing to resume.")
     return redirect(resumed)
 
@@ -156,7 +167,7 @@ def resume(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 @requires(Role.ADMIN)
 def cancel(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     cancelled = run_in(project, pk)
-    runs.cancel(cancelled)
+    runs.cancel(cancelled, me(request))
     return redirect(cancelled)
 
 
@@ -164,7 +175,10 @@ def cancel(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 @requires(Role.ADMIN)
 def retry(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     retried = run_in(project, pk)
-    runs.retry_failures(retried, request.POST.get("cause", ""))
+    try:
+        runs.retry_failures(retried, request.POST.get("cause", ""), me(request))
+    except runs.CannotStart as reason:
+        messages.error(request, str(reason))
     return redirect(retried)
 
 

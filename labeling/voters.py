@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from django.db import transaction
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from annotate.models import Event, Project, User, Voter
 
 from . import prompt as prompts
+from .models import Replacement
 from .pairs import Pair
 from .providers import PROVIDERS
 
@@ -76,10 +78,12 @@ def create(
     required: bool = True,
     limits: Mapping[str, int] | None = None,
 ) -> Voter:
-    """Asked for twice, it is the one that is there."""
+    """Asked for twice, it is the one that is there, and asked for after it was replaced it comes back."""
     voter, is_new = stored(project, makeup, name, required, limits)
     if is_new:
         Event.record("voter added", user=by, project=project, name=voter.name)
+    else:
+        bring_back(voter, by, required=required)
     return voter
 
 
@@ -101,24 +105,56 @@ def stored(
 def revise(
     voter: Voter, by: User | None, makeup: Makeup, name: str, *, required: bool, limits: Mapping[str, int]
 ) -> Voter:
-    """Its name, limits and whether it is required change in place; with anything else a new voter takes its seat."""
+    """Its name, limits and whether it is required change in place; with anything else a new voter takes its seat, or
+    one that was replaced before comes back to it."""
     if makeup.fingerprint == Makeup.of(voter).fingerprint:
         return change(voter, by, name, required, limits)
-    heir, _ = stored(voter.project, makeup, name, required, limits)
-    Voter.objects.filter(pk=voter.pk).update(required=False)
+    heir, is_new = stored(voter.project, makeup, name, required, limits)
+    if not is_new and heir.retired:
+        seat_again(heir, required, limits)
+    retire(voter, heir)
     Event.record("voter replaced", user=by, project=voter.project, name=f"{voter.name} by {heir.name}")
     return heir
 
 
+def retire(voter: Voter, heir: Voter) -> None:
+    """Its votes are kept and heard no more: two votes of one seat would settle or split what nobody contests."""
+    Voter.objects.filter(pk=voter.pk).update(required=False, retired=timezone.now())
+    Replacement.objects.update_or_create(voter=voter, defaults={"heir": heir})
+    settle_anew(voter)
+
+
+def seat_again(voter: Voter, required: bool, limits: Mapping[str, int]) -> None:
+    Voter.objects.filter(pk=voter.pk).update(required=required, limits=dict(limits), retired=None)
+    Replacement.objects.filter(voter=voter).delete()
+    voter.refresh_from_db()
+
+
+@transaction.atomic
+def bring_back(voter: Voter, by: User | None, *, required: bool = False) -> bool:
+    """Its votes are heard again, beside those of whoever replaced it. False where nobody had. It is not required
+    unless told: the posts that came meanwhile would all wait for it."""
+    if not Voter.objects.filter(pk=voter.pk, retired__isnull=False).exists():
+        return False
+    seat_again(voter, required, voter.limits)
+    Event.record("voter brought back", user=by, project=voter.project, name=voter.name)
+    settle_anew(voter)
+    return True
+
+
+def settle_anew(voter: Voter) -> None:
+    async_task("annotate.tasks.settle_project", voter.project_id)
+
+
 def change(voter: Voter, by: User | None, name: str, required: bool, limits: Mapping[str, int]) -> Voter:
-    new = {"name": name, "required": required, "limits": dict(limits)}
+    new = {"name": name, "required": required and not voter.retired, "limits": dict(limits)}
     changed = [field for field, value in new.items() if getattr(voter, field) != value]
     if not changed:
         return voter
     Voter.objects.filter(pk=voter.pk).update(**{field: new[field] for field in changed})
     Event.record("voter changed", user=by, project=voter.project, name=name, changed=changed)
     if "required" in changed and not required:  # posts may have waited for this voter alone
-        async_task("annotate.tasks.settle_project", voter.project_id)
+        settle_anew(voter)
     voter.refresh_from_db()
     return voter
 

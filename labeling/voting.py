@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connections
 
 from annotate.models import Voter
 
-from . import pricing, storing
+from . import pricing, storing, wording
 from .asking import Pending, Questions
 from .ledger import Ledger
 from .models import Asked, Part, RunState, VotingRun
@@ -119,11 +119,14 @@ class Worker:
             connection = provider.connect(voter.model, voter.parameters)
         except Stop as stop:  # the key went missing, or a parameter is known no longer: the others need not wait for it
             stopped = str(stop)
+        questions = await self.db(Questions, self.run, part)
+        if connection:
+            await self.db(lambda: wording.note(part, questions.writer.prompt))
         return Seat(
             part=part,
             voter=voter,
             connection=connection,
-            questions=await self.db(Questions, self.run, part),
+            questions=questions,
             most=lambda ask: pricing.most_for(voter.provider, voter.model, voter.parameters, ask),
             slots=asyncio.Semaphore(int(limits.get("concurrency", CONCURRENCY))),
             per_minute=AsyncLimiter(limits["requests_a_minute"], 60) if limits.get("requests_a_minute") else None,

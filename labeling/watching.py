@@ -1,5 +1,6 @@
 """What a voting run shows of itself while it is at work and afterwards."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from annotate.browse import Filters
 from annotate.models import Project, Vote, Voter
 from annotate.shares import Slice, split
 
-from .models import ZERO, Asked, Failure, Part, RunState, VotingRun
+from .models import ZERO, Asked, Batch, BatchState, Failure, Part, RunState, VotingRun
 
 WINDOW = timedelta(seconds=30)
 LATEST = 5000  # votes looked at for the pace: found by number, so that it costs the same among millions
@@ -42,6 +43,11 @@ class Line:
     failed: int
     slices: list[Slice]
     per_second: float | None
+    batches: list[Batch]  # at the provider, the first submitted first
+
+    @property
+    def submitted(self) -> int:
+        return sum(batch.requests for batch in self.batches)
 
     @property
     def tried(self) -> int:
@@ -50,6 +56,11 @@ class Line:
     @property
     def cost(self) -> Cost:
         return Cost(self.part.cost, self.part.unpriced, self.part.done)
+
+    @property
+    def left_out(self) -> int:
+        """Of a run that is done: they no longer matched when their turn came, or a worker left them."""
+        return max(0, self.part.total - self.tried) if not self.part.stopped else 0
 
     @property
     def pace(self) -> str:
@@ -83,7 +94,12 @@ class Watch:
 
     @property
     def may_cancel(self) -> bool:
-        return not self.run.is_over
+        """A run that failed may have left requests at the provider."""
+        return not self.run.asked and (not self.run.is_over or self.may_fetch)
+
+    @cached_property
+    def may_fetch(self) -> bool:
+        return self.run.state == RunState.FAILED and self.run.has_open_batches
 
     @property
     def may_resume(self) -> bool:
@@ -117,10 +133,15 @@ def watch(run: VotingRun) -> Watch:
     parts = list(run.parts.select_related("voter"))
     failed = dict(Failure.objects.filter(part__run=run).values_list("part").annotate(n=Count("pk")))
     labels = dict(run.project.labels.values_list("name", "pk"))
+    batches: defaultdict[int, list[Batch]] = defaultdict(list)
+    for batch in Batch.objects.filter(part__run=run, state=BatchState.SUBMITTED).order_by("submitted"):
+        batches[batch.part_id].append(batch)
     paces = paces_of(parts) if run.state == RunState.RUNNING and not run.is_silent else {}
     return Watch(
         run=run,
-        lines=[Line(p, failed.get(p.pk, 0), answers_of(p, labels), paces.get(p.voter_id)) for p in parts],
+        lines=[
+            Line(p, failed.get(p.pk, 0), answers_of(p, labels), paces.get(p.voter_id), batches[p.pk]) for p in parts
+        ],
         causes=causes(run, {part.voter_id: part.voter for part in parts}),
     )
 
@@ -128,7 +149,7 @@ def watch(run: VotingRun) -> Watch:
 def recent(project: Project, most: int = 50) -> list[Watch]:
     """For a list: without what each failed at."""
     runs = project.voting_runs.select_related("by", "project").prefetch_related("parts__voter")[:most]
-    return [Watch(run, [Line(part, 0, [], None) for part in run.parts.all()], []) for run in runs]
+    return [Watch(run, [Line(part, 0, [], None, []) for part in run.parts.all()], []) for run in runs]
 
 
 def answers_of(part: Part, labels: dict[str, int]) -> list[Slice]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 
 from tests.fakes import gemini_answer, openai_answer, openai_error
@@ -22,9 +23,10 @@ class Job:
     mark: str
     requests: list[dict[str, Any]]
     stage: str = "in_progress"
-    error: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] = field(default_factory=dict)
     output: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -61,7 +63,10 @@ class BatchServer:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.files: dict[str, bytes] = {}
+        self.numbers = count(1)
         self.cancelled: list[int] = []
+        self.deleted: list[str] = []
+        self.piece = b""
         self.calls: list[str] = []
         self.fault: Callable[[str, bool], int] = lambda call, before: 0  # a status, or -1: hang up
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
@@ -80,7 +85,7 @@ class BatchServer:
         self.http.server_close()
 
     def keep(self, content: bytes) -> str:
-        name = f"f{len(self.files) + 1}"
+        name = f"f{next(self.numbers)}"
         self.files[name] = content
         return name
 
@@ -89,29 +94,40 @@ class BatchServer:
         self.jobs.append(Job(len(self.jobs) + 1, mark, lines))
         return self.jobs[-1]
 
-    def answers(self, lines: list[dict[str, Any]]) -> str | None:
-        return self.keep("".join(json.dumps(line) + "\n" for line in lines).encode()) if lines else None
+    def answers(self, job: Job, lines: list[dict[str, Any]]) -> str | None:
+        """One file, however often it is asked for."""
+        told = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        known = job.kept.get(told)
+        if told and not known:
+            known = job.kept[told] = self.keep(told)
+        return known
 
     def as_openai(self, job: Job) -> Any:
         return {
             "id": f"batch_{job.number}", "object": "batch", "endpoint": "/v1/chat/completions", "status": job.stage,
             "completion_window": "24h", "created_at": 4_000_000_000, "input_file_id": "x",
-            "metadata": {"batch": job.mark}, "output_file_id": self.answers(job.output),
-            "error_file_id": self.answers(job.errors), "errors": {"data": [job.error]} if job.error else None,
+            "metadata": {"batch": job.mark}, "output_file_id": self.answers(job, job.output),
+            "error_file_id": self.answers(job, job.errors), "errors": {"data": [job.error]} if job.error else None,
         }  # fmt: skip
 
     def as_gemini(self, job: Job) -> Any:
         state = f"BATCH_STATE_{GEMINI_STATES.get(job.stage, job.stage.upper())}"
-        file = self.answers(job.output + job.errors)
+        file = self.answers(job, job.output + job.errors)
         output = {"output": {"responsesFile": f"files/{file}"}} if file else {}
-        return {"name": f"batches/{job.number}", "metadata": {"displayName": job.mark, "state": state} | output}
+        told = {"name": f"batches/{job.number}", "metadata": {"displayName": job.mark, "state": state} | output}
+        return told | ({"error": job.error} if job.error else {})
 
     def cancel(self, number: int) -> Job:
         self.cancelled.append(number)
         self.jobs[number - 1].stage = "cancelled"
         return self.jobs[number - 1]
 
-    def reply(self, call: str, body: bytes) -> tuple[Any, dict[str, str]]:
+    def delete(self, name: str) -> Any:
+        del self.files[name]
+        self.deleted.append(name)
+        return {"id": name, "object": "file", "deleted": True}
+
+    def reply(self, call: str, body: bytes, command: str = "") -> tuple[Any, dict[str, str]]:
         if call.startswith("POST /v1/files"):
             content = body.split(b"application/", 1)[1].split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
             return {"id": self.keep(content), "object": "file", "bytes": 1, "created_at": 1, "filename": "x",
@@ -127,13 +143,19 @@ class BatchServer:
             return self.as_openai(self.jobs[int(found[1]) - 1]), {}
         if found := re.fullmatch(r"GET /v1/files/(\w+)/content|GET /v1beta/files/(\w+):download", call):
             return self.files[found[1] or found[2]], {}
-        return self.reply_as_gemini(call, body)
+        if found := re.fullmatch(r"DELETE /v1/files/(\w+)|DELETE /v1beta/files/(\w+)", call):
+            return self.delete(found[1] or found[2]), {}
+        return self.reply_as_gemini(call, body, command)
 
-    def reply_as_gemini(self, call: str, body: bytes) -> tuple[Any, dict[str, str]]:
+    def reply_as_gemini(self, call: str, body: bytes, command: str) -> tuple[Any, dict[str, str]]:
         if call == "POST /upload/v1beta/files":
             return {}, {"X-Goog-Upload-URL": f"{self.url}/receive"}
-        if call == "POST /receive":
-            return {"file": {"name": f"files/{self.keep(body)}"}}, {"X-Goog-Upload-Status": "final"}
+        if call == "POST /receive":  # a large file comes in pieces
+            self.piece += body
+            if "finalize" not in command:
+                return {}, {"X-Goog-Upload-Status": "active"}
+            whole, self.piece = self.piece, b""
+            return {"file": {"name": f"files/{self.keep(whole)}"}}, {"X-Goog-Upload-Status": "final"}
         if call.endswith(":batchGenerateContent"):
             told = json.loads(body)["batch"]
             return self.as_gemini(self.create(told["inputConfig"]["fileName"][6:], told["displayName"])), {}
@@ -155,7 +177,7 @@ def handler_for(server: BatchServer) -> type[BaseHTTPRequestHandler]:
             server.calls.append(call)
             status, told, headers = server.fault(call, True), None, {}
             if not status:
-                told, headers = server.reply(call, body)
+                told, headers = server.reply(call, body, self.headers.get("x-goog-upload-command") or "")
                 status = server.fault(call, False) or 200
             if status == -1:
                 self.close_connection = True
@@ -169,7 +191,7 @@ def handler_for(server: BatchServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(held)
 
-        do_GET = do_POST = answer
+        do_GET = do_POST = do_DELETE = answer
 
         def log_message(self, *_: object) -> None:
             pass

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from annotate.models import Vote, Voter
-from labeling import asking, batch, pricing, runs, storing, tasks, voting
+from labeling import asking, batch, collecting, pricing, runs, storing, submitting, tasks, voting, watching
 from labeling.management.commands import vote
 from labeling.models import Batch, BatchPost, BatchState, Failure, Mode, RunState, VotingRun
 from labeling.providers import BATCHING, PROVIDERS
@@ -125,6 +125,21 @@ class TestBothProviders:
         assert camel(line.get("body") or line.get("request")) == camel(sent)
 
     @both
+    def test_a_file_of_many_megabytes_arrives_whole(self, server, tmp_path, provider):
+        path = tmp_path / "requests.jsonl"
+        path.write_bytes(b'{"key": 1}\n' * 1_000_000)
+
+        async def upload() -> str:
+            connection = BATCHING[provider].open("m", PROVIDERS[provider].filled({}))
+            try:
+                return await connection.upload(path, "mark")
+            finally:
+                await connection.close()
+
+        name = asyncio.run(upload()).removeprefix("files/")
+        assert server.files[name] == path.read_bytes()
+
+    @both
     def test_a_chunk_holds_what_a_batch_may(self, server, project, monkeypatch, provider):
         small(monkeypatch, provider, requests=2)
         look(make_run(project, make_voter(project, provider), posts=5))
@@ -155,13 +170,13 @@ class TestBothProviders:
     def test_killed_before_the_file_went_out_it_is_submitted_once(self, server, project, provider):
         run = make_run(project, make_voter(project, provider))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(batch.Round, "submit", lambda *args: 1 / 0)
+            patched.setattr(submitting, "submit", lambda *args: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 look(run)
         assert Batch.objects.get().state == BatchState.WRITTEN
         look(run)
         assert not server.jobs  # it may be missing in the list for a moment only
-        Batch.objects.update(created=timezone.now() - batch.GRACE)
+        Batch.objects.update(created=timezone.now() - collecting.GRACE)
         look(run)
         assert len(server.jobs) == 1
         assert Batch.objects.get().state == BatchState.SUBMITTED
@@ -170,10 +185,10 @@ class TestBothProviders:
     def test_killed_before_its_number_was_noted_it_is_found_again(self, server, project, provider):
         run = make_run(project, make_voter(project, provider))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(batch, "note", lambda *args: 1 / 0)
+            patched.setattr(submitting, "note", lambda *args: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 look(run)
-        Batch.objects.update(created=timezone.now() - batch.GRACE)
+        Batch.objects.update(created=timezone.now() - collecting.GRACE)
         look(run)
         assert (len(server.jobs), Batch.objects.get().state) == (1, BatchState.SUBMITTED)
 
@@ -258,6 +273,59 @@ class TestPartialResults:
         assert Failure.objects.get().post_id == int(bad)
         assert server.jobs[1].keys == [busy]
 
+    @pytest.mark.parametrize(
+        ("error", "cause"),
+        [
+            ({"code": 3, "message": "Bad image", "details": [{"@type": "x/BadRequest"}]}, "refused (400): Bad image"),
+            ({"code": 3, "message": "Bad image", "details": ["one text", None]}, "refused (400): Bad image"),
+            ({"code": "3", "message": "Bad image"}, "refused (400): Bad image"),
+            ({"code": "INVALID_ARGUMENT", "message": "Bad image"}, "refused (400): Bad image"),
+            ({"code": 400, "message": "Bad image", "status": "INVALID_ARGUMENT"}, "refused (400): INVALID_ARGUMENT"),
+            ({"code": 400, "message": "Bad image"}, "refused (400): Bad image"),
+            ({"code": 3, "details": ["Too large"]}, "refused (400): Too large"),
+            ({"message": "Internal error"}, ""),
+            ({"code": 13}, ""),
+            ({"code": 99, "message": "What?"}, "refused (99): What?"),
+            ({"code": None, "message": None, "details": None}, ""),
+            ("Something went wrong", ""),
+            ([], ""),
+            ({}, ""),
+        ],
+    )
+    def test_geminis_errors_are_read_however_they_are_written(self, server, project, error, cause):
+        """With no cause to keep it is tried again in the next batch."""
+        run = look(make_run(project, make_voter(project, "gemini"), posts=2))
+        good, bad = server.jobs[0].keys
+        server.jobs[0].end(output=[gemini_line(good), {"key": bad, "error": error}])
+        look(run)
+        assert Vote.objects.get().post_id == int(good)
+        assert [f.cause.startswith(cause) for f in Failure.objects.all()] == ([True] if cause else [])
+        assert len(server.jobs) == (1 if cause else 2)
+
+    def test_a_wrong_key_among_geminis_errors_stops_the_voter(self, server, project):
+        run = look(make_run(project, make_voter(project, "gemini"), posts=2))
+        good, bad = server.jobs[0].keys
+        error = {"code": 3, "message": "It is not valid.", "details": ["API_KEY_INVALID"]}
+        server.jobs[0].end(output=[gemini_line(good), {"key": bad, "error": error}])
+        look(run)
+        assert "API key" in run.parts.get().stopped
+        assert not Failure.objects.exists()
+
+    def test_what_google_forbids_in_one_answer_it_forbids_in_all(self, server, project):
+        run = look(make_run(project, make_voter(project, "gemini"), posts=2))
+        good, bad = server.jobs[0].keys
+        server.jobs[0].end(output=[gemini_line(good), gemini_error_line(bad, 9, "Billing is off.")])
+        look(run)
+        assert "Billing is off." in run.parts.get().stopped
+
+    def test_why_a_whole_batch_of_geminis_failed_is_told(self, server, project):
+        run = look(make_run(project, make_voter(project, "gemini")))
+        for job in range(3):
+            server.jobs[job].error = {"code": 3, "message": "The model takes no batches.", "details": [{"x": "y"}]}
+            server.jobs[job].end("failed")
+            look(run)
+        assert set(Failure.objects.values_list("cause", flat=True)) == {"The model takes no batches."}
+
     def test_a_batch_that_fails_whole_is_tried_three_times(self, server, project):
         run = look(make_run(project, make_voter(project)))
         for n in range(3):
@@ -296,7 +364,7 @@ class TestOnceOnly:
         (job,) = server.jobs
         job.end(output=map(openai_line, job.keys))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(batch.Round, "close", lambda *args: 1 / 0)
+            patched.setattr(collecting, "close", lambda *args: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 look(run)
         assert Vote.objects.count() == 3
@@ -344,13 +412,13 @@ class TestOnceOnly:
 
     def test_a_worker_taken_for_dead_submits_nothing(self, server, project, monkeypatch):
         run = make_run(project, make_voter(project))
-        original = batch.Round.record
+        original = submitting.record
 
         def record(current, seat, chunk):
             VotingRun.objects.update(claim_number=7)
             return original(current, seat, chunk)
 
-        monkeypatch.setattr(batch.Round, "record", record)
+        monkeypatch.setattr(submitting, "record", record)
         assert not batch.carry_out(run)
         assert (Batch.objects.count(), len(server.jobs)) == (0, 0)
 
@@ -490,6 +558,77 @@ class TestStart:
         own = make_voter(project, parameters={"base_url": "http://localhost:1/v1"})
         with pytest.raises(runs.CannotStart, match="one by one"):
             runs.start(project, None, [own], queue=False, mode=Mode.BATCH)
+
+
+class TestWhatIsLeftAtTheProvider:
+    @both
+    def test_files_are_deleted_once_their_answers_are_stored(self, server, project, provider):
+        run = look(make_run(project, make_voter(project, provider)))
+        (sent,) = server.files
+        (job,) = server.jobs
+        job.end(output=[LINES[provider](job.keys[0])], errors=[LINES[provider](key) for key in job.keys[1:]])
+        look(run)
+        assert (run.state, Vote.objects.count()) == (RunState.DONE, 3)
+        assert sent in server.deleted
+        assert not server.files.keys() & {name for call in server.calls if (name := downloaded(call))}
+
+    @both
+    def test_one_that_cannot_be_deleted_costs_nothing(self, server, project, provider):
+        run = look(make_run(project, make_voter(project, provider)))
+        server.jobs[0].end(output=[LINES[provider](key) for key in server.jobs[0].keys])
+        server.fault = lambda call, before: 500 if call.startswith("DELETE") else 0
+        look(run)
+        assert (run.state, run.error, Vote.objects.count()) == (RunState.DONE, "", 3)
+        assert server.files
+
+    @both
+    def test_a_file_whose_batch_was_refused_is_deleted(self, server, project, provider):
+        create = ("POST /v1/batches", "batchGenerateContent")
+        server.fault = lambda call, before: 400 if call.endswith(create) else 0
+        run = look(make_run(project, make_voter(project, provider)))
+        assert (run.state, server.files, Batch.objects.count()) == (RunState.FAILED, {}, 0)
+
+    @both
+    def test_cancelling_a_run_that_failed_cancels_what_is_there(self, server, project, provider, monkeypatch):
+        run = look(make_run(project, make_voter(project, provider)))
+        server.fault = lambda call, before: 401
+        look(run)
+        assert (run.state, run.at_provider, watching.watch(run).may_cancel) == (RunState.FAILED, 3, True)
+        server.fault = lambda call, before: 0
+        runs.cancel(run)
+        look(run)
+        assert server.cancelled == [1]
+        server.jobs[0].end("cancelled", output=[LINES[provider](server.jobs[0].keys[0])])
+        look(run)
+        assert (run.state, Vote.objects.count(), len(server.jobs)) == (RunState.CANCELLED, 1, 1)
+        assert not watching.watch(run).may_cancel
+
+    def test_cancelling_a_run_that_failed_with_nothing_there_does_nothing(self, server, project):
+        run = make_run(project, make_voter(project))
+        server.fault = lambda call, before: 401
+        look(run)
+        assert not watching.watch(run).may_cancel
+        runs.cancel(run)
+        run.refresh_from_db()
+        assert run.state == RunState.FAILED
+
+
+def downloaded(call: str) -> str:
+    found = re.fullmatch(r"GET /v1/files/(\w+)/content|GET /v1beta/files/(\w+):download", call)
+    return (found[1] or found[2]) if found else ""
+
+
+class TestWords:
+    def test_an_answer_belongs_to_the_words_that_were_sent(self, server, project):
+        run = look(make_run(project, make_voter(project)))
+        project.question = "Something else?"
+        project.save()
+        make_post(project, "late")
+        look(run)
+        first, second = Batch.objects.order_by("number")
+        assert "What sentiment?" in first.wording.text
+        assert "Something else?" in second.wording.text
+        assert first.wording.hash != second.wording.hash
 
 
 def test_a_batch_is_of_no_concern_to_a_live_run(project):

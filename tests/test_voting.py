@@ -4,12 +4,14 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from annotate.models import Disagreement, State, Vote, Voter
-from labeling import asking, pricing, runs, storing, voting
+from labeling import asking, pricing, runs, storing, voting, wording
 from labeling.ledger import Ledger
-from labeling.models import Failure, RunState, VotingRun
+from labeling.models import Failure, RunState, VotingRun, Wording
 from labeling.providers.contract import Answer, Failed, Later, Stop, Usage
+from labeling.watching import watch
 from tests.make import make_label, make_post, make_project
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -165,7 +167,7 @@ class TestAbstentionsAndFailures:
 
         run = carry_out(make_run(project, make_voter(project)))
         assert run.state == RunState.DONE
-        assert [(c["cause"], c["n"]) for c in runs.causes(run)] == [("refused (400): too long", 1)]
+        assert [(cause.cause, cause.posts) for cause in watch(run).causes] == [("refused (400): too long", 1)]
         provider.says = lambda ask: Answer("bullish")
         assert runs.retry_failures(run) == 1
         carry_out(run)
@@ -340,6 +342,40 @@ class TestPauseAndResume:
         assert run.state == RunState.CANCELLED
 
 
+class TestWords:
+    def test_what_was_sent_is_kept_once_for_as_long_as_it_stays(self, project, provider):
+        make_post(project, "a post")
+        voter = make_voter(project)
+        run = carry_out(make_run(project, voter))
+        make_post(project, "another")
+        carry_out(make_run(project, voter))
+        first, second = Wording.objects.order_by("pk")
+        assert (first.part, first.hash) == (run.parts.get(), second.hash)
+        before_the_post = provider.asked[0].partition("The words of the post:")[0].strip()
+        assert before_the_post in first.text
+        assert "What sentiment?" in before_the_post
+        assert "a post" not in first.text
+
+    def test_a_run_that_goes_on_in_other_words_says_since_when(self, project, provider):
+        for n in range(10):
+            make_post(project, str(n))
+        run = carry_out(make_run(project, make_voter(project), budget=Decimal("0.05")))
+        runs.resume(run, Decimal("0.06"))
+        carry_out(run)
+        assert Wording.objects.count() == 1
+        project.labels.filter(name="bullish").update(meaning="It says that prices rise.")
+        runs.resume(run, Decimal(1))
+        carry_out(run)
+        before, after = Wording.objects.order_by("pk")
+        asked_before = Vote.objects.filter(created__lt=after.since).count()
+        assert "prices rise" in after.text
+        assert ["prices rise" in asked for asked in provider.asked] == [False] * asked_before + [True] * (
+            10 - asked_before
+        )
+        assert "prices rise" not in before.text
+        assert wording.changes(project)[run.parts.get().voter_id].is_mixed
+
+
 class TestCommand:
     def test_votes_and_says_what_it_cost(self, project, capsys):
         make_post(project)
@@ -361,10 +397,39 @@ class TestCommand:
         call_command("vote", project=project.slug, budget="5")
         assert (Vote.objects.count(), VotingRun.objects.count()) == (5, 1)
 
-    def test_refuses_a_budget_that_is_no_amount(self, project):
+    def test_a_voter_that_was_replaced_votes_only_where_it_is_named(self, project, provider):
+        make_post(project)
+        make_voter(project, "one")
+        make_voter(project, "old", retired=timezone.now(), required=False)
+        call_command("vote", project=project.slug)
+        assert {vote.voter.name for vote in Vote.objects.all()} == {"one"}
+        call_command("vote", project=project.slug, voter=["old"])
+        assert Vote.objects.count() == 2
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"budget": "five"}, r"write it as 5\.00"),
+            ({"budget": "0"}, "more than nothing"),
+            ({"budget": "-1"}, "more than nothing"),
+            ({"budget": "nan"}, "more than nothing"),
+            ({"posts": "waiting"}, "is not a filter; write it as state=waiting"),
+            ({"posts": "stat=waiting"}, "cannot be chosen by stat; there are state, label"),
+            ({"posts": "state=wating"}, "is not a state"),
+            ({"limit": 0}, "at least one post"),
+            ({"wait": True}, "goes with --batch"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_told_and_nothing_is_asked(self, project, provider, options, told):
+        make_post(project)
         make_voter(project)
-        with pytest.raises(CommandError, match=r"5\.00"):
-            call_command("vote", project=project.slug, budget="five")
+        with pytest.raises(CommandError, match=told):
+            call_command("vote", project=project.slug, **options)
+        assert not provider.asked
+
+    def test_a_project_without_voters_is_told_so(self, project):
+        with pytest.raises(CommandError, match="no voters to ask yet"):
+            call_command("vote", project=project.slug)
 
 
 def test_people_are_not_overruled(project):

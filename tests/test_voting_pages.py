@@ -7,14 +7,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from annotate import settling
+from annotate.funnel import read_voters
 from annotate.models import Event, Role, Vote, Voter
-from labeling import asking, pairs, runs, voters
+from annotate.tasks import settle_project
+from labeling import asking, pairs, runs, voters, voting
 from labeling.models import Failure, RunState, VotingRun
 from labeling.standings import standings
 from labeling.voters import Makeup
 from labeling.watching import watch
 
-from .make import make_label, make_member, make_post, make_project, make_vote
+from .make import make_label, make_member, make_post, make_project, make_user, make_vote
 
 pytestmark = pytest.mark.django_db
 
@@ -94,8 +97,27 @@ class TestWhoAVoterIs:
         old.refresh_from_db()
         vote.refresh_from_db()
         assert (new.name, new.required, old.name, old.required) == ("gpt-4o-mini v2", True, "gpt-4o-mini", False)
+        assert old.retired
+        assert OrmQ.objects.get().task["func"] == "annotate.tasks.settle_project"
         assert vote.voter == old
         assert Event.objects.latest("pk").data == {"name": "gpt-4o-mini by gpt-4o-mini v2"}
+
+    def test_the_votes_of_one_that_was_replaced_settle_and_split_nothing(self, project, keywords):
+        gpt, contested = make_gpt(project), make_post(project)
+        make_vote(contested, keywords.name, "bearish")
+        make_vote(contested, gpt.name, "bullish")
+        settling.settle(project, [contested.pk])
+        contested.refresh_from_db()
+        assert contested.state == "contested"
+        new = voters.revise(gpt, None, Makeup.told("openai", "gpt-5", {}), "gpt-5", required=True, limits={})
+        make_vote(contested, new.name, "bearish")
+        settle_project(project.pk)
+        contested.refresh_from_db()
+        assert (contested.state, contested.label.name) == ("settled", "bearish")
+        voters.bring_back(gpt, None)
+        settle_project(project.pk)
+        contested.refresh_from_db()
+        assert contested.state == "contested"
 
     def test_name_limits_and_duty_change_in_place(self, project, admin):
         gpt = make_gpt(project)
@@ -129,7 +151,8 @@ class TestAddingAVoter:
         assert re.search(r'name="with_max_output_tokens" value="500"', page)
         assert "$question" in page
 
-    def test_one_of_ones_own(self, client, project, admin):
+    def test_one_of_ones_own(self, client, project, admin, settings):
+        settings.PROVIDER_BASE_URLS = ["127.0.0.1"]
         given = {"with_base_url": "http://127.0.0.1:1/v1", "with_temperature": "0", "concurrency": 3}
         response = post(client, "voter_new", project, **voter_data(model="qwen", **given))
         voter = project.voters.get()
@@ -155,6 +178,32 @@ class TestAddingAVoter:
         assert told in response.content.decode()
         assert not project.voters.exists()
 
+    def test_only_a_site_admin_names_a_servers_address(self, client, project, admin):
+        data = voter_data(with_base_url="http://169.254.169.254/latest/")
+        refused = post(client, "voter_new", project, **data)
+        assert (refused.status_code, project.voters.count()) == (422, 0)
+        assert "Only a site admin may name a server&#x27;s address" in refused.content.decode()
+        client.force_login(make_user(is_superuser=True))
+        assert post(client, "voter_new", project, **data).status_code == 302
+
+    def test_nor_does_a_pair_bring_one_in(self, client, project, admin):
+        assert 'value="local"' not in get(client, "voter_new", project)
+        assert post(client, "voter_new", project, pair="local").status_code == 422
+        assert not project.voters.exists()
+
+    def test_what_the_site_allows_anybody_may_name(self, client, project, admin, settings):
+        settings.PROVIDER_BASE_URLS = ["localhost:11434", "https://models.example/v1"]
+        for address, status in [
+            ("http://localhost:11434/v1", 302),
+            ("https://models.example/v1/", 302),
+            ("https://models.example/v2", 422),
+        ]:
+            data = voter_data(with_base_url=address)
+            assert post(client, "voter_new", project, **data).status_code == status, address
+        assert post(client, "voter_new", project, pair="local").status_code == 302
+        refused = post(client, "voter_new", project, **voter_data(with_base_url="http://localhost:5432/"))
+        assert "https://models.example/v1, localhost:11434" in refused.content.decode()
+
     def test_the_same_again_is_refused_with_the_way_to_it(self, client, project, admin):
         post(client, "voter_new", project, **voter_data())
         response = post(client, "voter_new", project, **voter_data(name="Another name"))
@@ -178,6 +227,13 @@ class TestChangingAVoter:
         assert response.url == reverse("voter", args=[project.slug, gpt.pk])
         assert list(project.voters.all()) == [gpt]
 
+    def test_an_address_that_a_site_admin_gave_it_stays_but_is_not_changed(self, client, project, admin):
+        own = make_gpt(project, base_url="http://10.0.0.1/v1")
+        moved = voter_data(with_base_url="http://10.0.0.2/v1")
+        assert post(client, "voter_edit", project, own.pk, **moved).status_code == 422
+        assert post(client, "voter_edit", project, own.pk, **voter_data()).status_code == 302
+        assert post(client, "voter_edit", project, own.pk, **voter_data(with_base_url="http://10.0.0.1/v1")).url
+
     def test_with_another_model_it_is_another_voter(self, client, project, admin):
         gpt = make_gpt(project)
         response = post(client, "voter_edit", project, gpt.pk, **voter_data(model="gpt-5", name="gpt-4o-mini"))
@@ -185,6 +241,40 @@ class TestChangingAVoter:
         assert response.url == reverse("voter", args=[project.slug, new.pk])
         gpt.refresh_from_db()
         assert (new.name, gpt.required) == ("gpt-4o-mini v2", False)
+        assert f'replaced</span> <span class="small soft">by <a href="{response.url}">gpt-4o-mini v2</a>' in get(
+            client, "votes", project
+        )
+
+    def test_one_that_was_replaced_can_be_brought_back(self, client, project, admin):
+        gpt = make_gpt(project)
+        new = project.voters.get(pk=edited_into(client, project, gpt))
+        page = get(client, "voter", project, gpt.pk)
+        assert reverse("voter_return", args=[project.slug, gpt.pk]) in page
+        assert "count no longer" in page
+        post(client, "voter_return", project, gpt.pk)
+        gpt.refresh_from_db()
+        assert (gpt.retired, gpt.required, new.retired) == (None, False, None)
+        assert Event.objects.latest("pk").verb == "voter brought back"
+        post(client, "voter_return", project, gpt.pk)
+        assert Event.objects.filter(verb="voter brought back").count() == 1
+
+    def test_changed_into_what_it_once_was_the_old_one_takes_its_seat(self, client, project, admin):
+        gpt = make_gpt(project)
+        new = project.voters.get(pk=edited_into(client, project, gpt))
+        form = voter_data(model="gpt-4o-mini", prompt=gpt.prompt, name=new.name)
+        assert post(client, "voter_edit", project, new.pk, **form).url == reverse("voter", args=[project.slug, gpt.pk])
+        gpt.refresh_from_db()
+        new.refresh_from_db()
+        assert (gpt.retired, gpt.required, new.required) == (None, True, False)
+        assert new.retired
+
+    def test_one_that_was_replaced_is_never_required(self, project, admin):
+        gpt = make_gpt(project)
+        voters.revise(gpt, admin, Makeup.told("openai", "gpt-5", {}), "", required=True, limits={})
+        gpt.refresh_from_db()
+        voters.revise(gpt, admin, Makeup.of(gpt), "Old", required=True, limits={})
+        gpt.refresh_from_db()
+        assert (gpt.name, gpt.required) == ("Old", False)
 
     def test_one_that_came_with_a_file_cannot_be_changed_nor_asked(self, client, project, admin):
         came = Voter.imported(project, "from a file")
@@ -195,6 +285,11 @@ class TestChangingAVoter:
     def test_one_of_another_project_is_not_found(self, client, project, admin):
         other = make_gpt(make_project())
         assert client.get(reverse("voter", args=[project.slug, other.pk])).status_code == 404
+
+
+def edited_into(client, project, voter):
+    response = post(client, "voter_edit", project, voter.pk, **voter_data(model="gpt-5"))
+    return int(response.url.rsplit("/", 1)[1])
 
 
 class TestTheListOfVoters:
@@ -223,6 +318,13 @@ class TestTheListOfVoters:
         (standing,) = standings(project)
         assert standing.cost.is_unknown
         assert "unknown" in get(client, "votes", project)
+        assert [count.cost for count in read_voters([project])] == [None]
+
+    def test_and_asking_for_free_is_nothing_and_not_unknown(self, project, keywords):
+        Vote.objects.create(post=make_post(project), voter=keywords, cost=Decimal(0))
+        assert [count.cost for count in read_voters([project])] == [0]
+        (standing,) = standings(project)
+        assert (standing.cost.is_unknown, standing.cost.known) == (False, 0)
 
     def test_a_reviewer_sees_it_and_cannot_start(self, client, project, keywords):
         client.force_login(make_member(project, Role.REVIEWER))
@@ -241,7 +343,7 @@ class TestTheListOfVoters:
             make_run(project, make_gpt(project, base_url=f"http://127.0.0.1:{n + 1}/"), state=RunState.DONE)
             if n == 1:
                 few = queries()
-        assert queries() == few
+        assert queries() <= few
 
 
 class TestTheRequest:
@@ -319,6 +421,33 @@ class TestStarting:
         assert told in response.content.decode()
         assert not VotingRun.objects.exists()
 
+    def test_a_voter_that_was_replaced_is_not_offered(self, client, project, admin, keywords):
+        make_post(project)
+        gpt = make_gpt(project)
+        voters.revise(gpt, admin, Makeup.told("openai", "gpt-5", {}), "gpt-5", required=True, limits={})
+        response = client.get(reverse("voting_new", args=[project.slug]))
+        assert [one.voter.name for one in response.context["form"].estimates] == ["gpt-5", "keywords"]
+        assert post(client, "voting_new", project, voters=gpt.pk).status_code == 422
+
+    @pytest.mark.django_db(transaction=True)
+    def test_instructions_that_changed_since_earlier_votes_are_told(self, client, project, admin, keywords):
+        make_post(project)
+        run = runs.start(project, None, [keywords], queue=False)
+        assert voting.carry_out(run)
+        make_post(project)
+        assert "have changed since" not in get(client, "voting_new", project)
+        project.question = "Another question?"
+        project.save()
+        assert "Its instructions have changed since its earlier votes" in get(client, "voting_new", project)
+        assert "It was asked with an older question" in get(client, "votes", project)
+        page = get(client, "voter", project, keywords.pk)
+        assert "What sentiment?" in page
+        run = runs.start(project, None, [keywords], queue=False)
+        assert voting.carry_out(run)
+        make_post(project)
+        assert "since some of its earlier votes" in get(client, "voting_new", project)
+        assert "Part of its votes were cast" in get(client, "votes", project)
+
     def test_what_is_not_known_reads_unknown(self, client, project, admin):
         make_post(project)
         make_gpt(project)
@@ -383,10 +512,37 @@ class TestARun:
         assert reverse("voting_resume", args=[project.slug, run.pk]) in page
 
     def test_it_is_paused_resumed_and_cancelled(self, client, project, admin, run):
-        for name, state in [("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")]:
-            assert post(client, f"voting_{name}", project, run.pk).url == run.get_absolute_url()
+        for name, state, verb in [
+            ("pause", "paused", "voting paused"),
+            ("resume", "queued", "voting resumed"),
+            ("cancel", "cancelled", "voting cancelled"),
+        ]:
+            for _ in range(2):  # the second time nothing is left to do, and nothing is told
+                assert post(client, f"voting_{name}", project, run.pk).url == run.get_absolute_url()
             run.refresh_from_db()
             assert run.state == state
+            event = Event.objects.get(verb=verb)
+            assert (event.user, event.project, event.data) == (admin, project, {"voters": ["keywords"]})
+        assert "Voting cancelled" in get(client, "project", project)
+
+    def test_one_whose_voter_is_busy_elsewhere_is_not_resumed(self, client, project, admin, run, keywords):
+        VotingRun.objects.filter(pk=run.pk).update(state=RunState.FAILED)
+        Failure.objects.create(part=run.parts.get(), post=project.posts.first(), cause="no answer")
+        make_run(project, keywords)
+        refused = post(client, "voting_resume", project, run.pk)
+        assert refused.status_code == 422
+        assert "keywords is voting in another run" in refused.content.decode()
+        refused = client.post(reverse("voting_retry", args=[project.slug, run.pk]), follow=True)
+        assert "keywords is voting in another run" in refused.content.decode()
+        run.refresh_from_db()
+        assert (run.state, Failure.objects.count()) == ("failed", 1)
+
+    def test_what_left_the_selection_meanwhile_is_told(self, client, project, admin, run):
+        run.parts.update(total=4, done=3)
+        VotingRun.objects.filter(pk=run.pk).update(state=RunState.DONE)
+        assert "1</span> of the posts that were chosen at the start was not asked about" in get(
+            client, "voting_run", project, run.pk
+        )
 
     def test_a_budget_is_raised_on_resuming(self, client, project, admin, run):
         run.parts.update(cost=Decimal("0.9"))
@@ -407,12 +563,19 @@ class TestARun:
     def test_failures_are_told_by_cause_and_tried_again(self, client, project, admin, run):
         part = run.parts.get()
         causes = ["too many requests", "too many requests", "refused (400)"]
-        for failed, cause in zip(project.posts.all(), causes, strict=False):
+        for failed, cause in zip(project.posts.order_by("pk"), causes, strict=False):
             Failure.objects.create(part=part, post=failed, cause=cause)
         VotingRun.objects.filter(pk=run.pk).update(state=RunState.DONE)
         page = get(client, "voting_run", project, run.pk)
         assert '<b class="num">2</b> too many requests' in page
+        (address,) = re.findall(r'href="([^"]*cause=too[^"]*)"', page)
+        listed = client.get(address.replace("&amp;", "&"))
+        assert {one.pk for one in listed.context["page"].posts} == {one.pk for one in project.posts.order_by("pk")[:2]}
+        assert len(client.get(reverse("posts", args=[project.slug]), {"failed": run.pk}).context["page"].posts) == 3
+        assert "is not the number of a voting run" in get(client, "posts", project, failed="x")
         post(client, "voting_retry", project, run.pk, cause="too many requests")
+        event = Event.objects.get(verb="failures retried")
+        assert (event.user, event.data["posts"]) == (admin, 2)
         run.refresh_from_db()
         assert (run.state, part.failures.get().cause) == ("queued", "refused (400)")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-Abstention = Literal["", "refused", "blocked", "cut off", "malformed", "not a label"]
+Abstention = Literal["", "refused", "blocked", "cut off", "malformed", "not a label", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Gemini's batches, always through an uploaded file: what is sent along with the call itself is limited to 20 MB."""
 
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,15 @@ STAGES: dict[str, Stage] = {
     "JOB_STATE_SUCCEEDED": "done", "JOB_STATE_PARTIALLY_SUCCEEDED": "done", "JOB_STATE_FAILED": "failed",
     "JOB_STATE_CANCELLED": "cancelled", "JOB_STATE_CANCELLING": "cancelling", "JOB_STATE_EXPIRED": "expired",
 }  # fmt: skip
+UNKNOWN = 2
 # A single request's error bears a number of gRPC where an answer of the API bears one of HTTP.
 AS_HTTP = {
     1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500,
     14: 503, 15: 500, 16: 401,
+}  # fmt: skip
+NUMBERS = {
+    "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5, "PERMISSION_DENIED": 7, "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9, "INTERNAL": 13, "UNAVAILABLE": 14, "UNAUTHENTICATED": 16,
 }  # fmt: skip
 
 
@@ -61,11 +66,23 @@ class GeminiBatches:
 
     async def look(self, batch_id: str) -> Look:
         async with self.failing("the batch is gone"):
-            return look_of(await self.api.batches.get(name=batch_id))
+            told = look_of(await self.api.batches.get(name=batch_id))
+            return replace(told, error=await self.why(batch_id)) if told.stage == "failed" else told
+
+    async def why(self, batch_id: str) -> str:
+        """Google tells why a whole batch failed, but its client leaves that out of what it returns."""
+        answer = await self.opened.client._api_client.async_request("get", batch_id, {}, None)
+        error = error_in(json.loads(answer.body or "{}"))
+        return " ".join(str(error["message"]).split())[:160]
 
     async def download(self, file_id: str, path: Path) -> None:
         async with self.failing("its answers are gone"):
             await self.api.files.download(file=file_id, destination=path)
+
+    async def remove(self, file_id: str) -> None:
+        """It would vanish by itself, but only after two days."""
+        async with self.failing("the file is gone"):
+            await self.api.files.delete(name=file_id)
 
     async def cancel(self, batch_id: str) -> None:
         async with self.failing():
@@ -100,8 +117,8 @@ class GeminiBatches:
         from google.genai import errors, types
 
         if not told.get("response"):
-            error = told.get("error") or told.get("status") or {}
-            raise gemini.failure(errors.APIError(http_code(error), {"error": error}), self.model)
+            error = error_in(told)
+            raise gemini.failure(errors.APIError(error["code"], {"error": error}), self.model)
         try:  # as the client reads it: fields that it does not know yet are left out
             response = types.GenerateContentResponse._from_response(response=told["response"], kwargs={})
         except ValueError as error:
@@ -127,19 +144,26 @@ def dumped(asked: "BaseModel") -> dict[str, Any]:
     return asked.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def http_code(error: dict[str, Any]) -> int:
-    code = int(error.get("code") or 2)
-    return AS_HTTP.get(code, code)
+def error_in(line: dict[str, Any]) -> dict[str, Any]:
+    """In the words of an HTTP error: code, message and details may each be missing, and the details be bare texts,
+    which is how Google's client declares them, or objects, which is how its servers send them."""
+    told = line.get("error") or line.get("status")
+    error = told if isinstance(told, dict) else {"message": str(told or "no answer")}
+    number = number_of(error.get("code"))
+    reasons = [one if isinstance(one, dict) else {"reason": str(one)} for one in error.get("details") or [] if one]
+    reasons += [{"reason": name} for name, named in NUMBERS.items() if named == number]
+    message = error.get("message") or next((str(one["reason"]) for one in reasons if "reason" in one), "")
+    return {**error, "code": AS_HTTP.get(number, number), "message": message, "details": reasons}
+
+
+def number_of(code: Any) -> int:
+    """Of gRPC or HTTP, also where it is told by its name."""
+    return NUMBERS.get(str(code).upper()) or (int(code) if str(code).isdecimal() else 0) or UNKNOWN
 
 
 def look_of(job: "types.BatchJob") -> Look:
     file = job.dest.file_name if job.dest else None
-    error = (job.error.message or "") if job.error else ""
-    return Look(
-        stage=STAGES.get(job.state.value if job.state else "", "open"),
-        files=(file,) if file else (),
-        error=re.sub(r"\s+", " ", error)[:160],
-    )
+    return Look(stage=STAGES.get(job.state.value if job.state else "", "open"), files=(file,) if file else ())
 
 
 BATCHING = Batching(open=connect, requests=50_000, bytes=100 * MEGABYTE)  # of 2 GB

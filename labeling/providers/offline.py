@@ -72,7 +72,7 @@ def chart_vote(ask: Ask) -> Answer:
 
 
 def abstention(reason: str, raw: str) -> Answer:
-    return Answer(None, "refused", reason=reason, raw=raw, usage=FREE)
+    return Answer(None, "cannot tell", reason=reason, raw=raw, usage=FREE)
 
 
 OFFLINE = Provider(

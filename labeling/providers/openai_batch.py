@@ -75,6 +75,11 @@ class OpenAIBatches:
         ):
             await content.stream_to_file(path)
 
+    async def remove(self, file_id: str) -> None:
+        """Files that were uploaded stay until somebody takes them away."""
+        async with self.failing("the file is gone"):
+            await self.client.files.delete(file_id)
+
     async def cancel(self, batch_id: str) -> None:
         async with self.failing():
             await self.client.batches.cancel(batch_id)

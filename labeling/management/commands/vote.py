@@ -1,16 +1,19 @@
 import time
+from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from annotate.browse import Filters
 from annotate.models import Project, Voter
 from labeling import batch, runs
 from labeling.models import Mode, RunState, VotingRun
 from labeling.voting import carry_out
 
 NAP = 5.0
+KNOWN = [field.name for field in fields(Filters) if field.name != "order"]
 
 
 class Command(BaseCommand):
@@ -34,6 +37,10 @@ class Command(BaseCommand):
         if not project:
             raise CommandError(f"There is no project “{options['project']}”.")
         voters = self.voters(project, options["voter"])
+        if options["wait"] and not options["batch"]:
+            raise CommandError("--wait goes with --batch; without it the command stays anyway.")
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError("A pilot has at least one post.")
         try:
             run = self.begin(project, voters, options)
         except runs.CannotStart as reason:
@@ -57,25 +64,40 @@ class Command(BaseCommand):
             run.refresh_from_db()
 
     def voters(self, project: Project, names: list[str]) -> list[Voter]:
-        askable = {voter.name: voter for voter in runs.askable(project)}
+        """A voter that was replaced votes again only where it is named."""
+        askable = {voter.name: voter for voter in runs.could_be_asked(project)}
+        if not askable:
+            raise CommandError("This project has no voters to ask yet; add some on its page “Votes”.")
         if unknown := [name for name in names if name not in askable]:
             known = ", ".join(askable) or "none yet"
             raise CommandError(f"No voter to ask is called {' or '.join(unknown)}. There are: {known}.")
-        return [askable[name] for name in names] if names else list(askable.values())
+        return [askable[name] for name in names] if names else runs.askable(project)
 
     def begin(self, project: Project, voters: list[Voter], options: dict[str, Any]) -> VotingRun:
         """A run that these voters broke off is carried on, not begun anew: it has its own budget and count."""
-        budget = self.dollars(options["budget"])
+        budget, posts = self.dollars(options["budget"]), self.filters(options["posts"])
         broken_off = VotingRun.objects.under_way().filter(project=project, parts__voter__in=voters).distinct().first()
         if broken_off and broken_off.mode == Mode.BATCH and broken_off.waits_until:
+            self.stdout.write(f"Carrying on with voting run {broken_off.pk}, whose batches are at the provider.")
             return broken_off
         if broken_off and set(broken_off.parts.values_list("voter", flat=True)) == {voter.pk for voter in voters}:
             if not runs.resume(broken_off, budget, queue=False):
                 raise CommandError("These voters are at work in another process; watch it in the browser.")
+            self.stdout.write(f"Carrying on with voting run {broken_off.pk}, on the posts that it was started with.")
             return broken_off
-        posts = dict(parse_qsl(options["posts"]))
-        return runs.start(project, None, voters, posts=posts, budget=budget, limit=options["limit"], queue=False,
-                          mode=Mode.BATCH if options["batch"] else Mode.LIVE)  # fmt: skip
+        mode = Mode.BATCH if options["batch"] else Mode.LIVE
+        limit = options["limit"]
+        return runs.start(project, None, voters, posts=posts, budget=budget, limit=limit, queue=False, mode=mode)
+
+    def filters(self, written: str) -> dict[str, str]:
+        """A filter that was not understood would ask about every post, and cost accordingly."""
+        try:
+            told = dict(parse_qsl(written.lstrip("?"), keep_blank_values=True, strict_parsing=bool(written)))
+        except ValueError:
+            raise CommandError(f"“{written}” is not a filter; write it as state=waiting&q=moon.") from None
+        if unknown := sorted(told.keys() - KNOWN):
+            raise CommandError(f"Posts cannot be chosen by {' or '.join(unknown)}; there are {', '.join(KNOWN)}.")
+        return {name: value for name, value in told.items() if value}
 
     def dollars(self, written: str | None) -> Decimal | None:
         try:
