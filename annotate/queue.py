@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.core.cache import cache
@@ -13,6 +13,7 @@ from django.utils import timezone
 from .models import Disagreement, Post, Project, QueueTally, Review, Role, User
 from .models.project import VotesShown
 from .models.review import Instead, Stream, Why
+from .settling import BY_PEOPLE
 
 LEASE = timedelta(minutes=5)
 AHEAD = 2  # posts claimed beside the one on the screen, so that the next is there at once
@@ -110,9 +111,9 @@ def count_open(project: Project) -> dict[Stream, int]:
     return {Stream(stream): n for stream, n in sums if n > 0}
 
 
-def waiting_for(project: Project, role: Role) -> int:
-    """What a page says is left to review."""
-    counts = open_in(project)
+def waiting_for(project: Project, role: Role, exactly: bool = False) -> int:
+    """What a page says is left to review; whoever has just reached the end wants the very number."""
+    counts = count_open(project) if exactly else open_in(project)
     hidden = {Stream.CHECK} | (set() if role.covers(Role.LEAD) else {Stream.CONFLICT})
     return sum(n for stream, n in counts.items() if stream not in hidden)
 
@@ -146,6 +147,19 @@ def release(seat: Seat, pks: Collection[int] | None = None) -> int:
     return mine.update(**FREE)
 
 
+GRACE = timedelta(seconds=20)  # in which a reload finds its posts again
+
+
+def step_out(seat: Seat, pks: Collection[int]) -> int:
+    """The page is being left, or loaded again: nobody can tell which. Left, its posts are free in a moment."""
+    return of_seat(seat).filter(pk__in=pks).update(held_until=timezone.now() + GRACE)
+
+
+def move_in(seat: Seat) -> int:
+    """The page came before its tab had a name: what it was served with becomes the tab's."""
+    return of_seat(replace(seat, tab="")).update(tab=seat.tab)
+
+
 FREE = {"holder": None, "tab": "", "held_since": None, "held_until": None, "votes_shown": False}
 
 
@@ -156,8 +170,8 @@ def show_votes(seat: Seat, pk: int) -> None:
 
 
 def plant_checks(project: Project) -> int:
-    """Each post of the locked test set whose label is known waits for everybody once, among the others."""
-    known = Post.objects.filter(project=project, holdout=True, state="settled")
+    """Each post of the locked test set whose label people gave waits for everybody once, among the others."""
+    known = Post.objects.filter(project=project, holdout=True, label_source__in=BY_PEOPLE)
     if not project.check_rate:
         return Disagreement.objects.filter(project=project, stream=Stream.CHECK, closed=None).update(
             closed=timezone.now()

@@ -208,6 +208,11 @@ class TestKnownAnswers:
         assert queue.plant_checks(project) == 3
         assert queue.plant_checks(project) == 0
 
+    def test_a_label_that_machines_gave_is_no_known_answer(self):
+        project = make_project(check_rate=0.5)
+        make_post(project, label="bullish", label_source="consensus", holdout=True)
+        assert queue.plant_checks(project) == 0
+
     def test_alone_they_are_no_work(self):
         project = make_project(check_rate=0.5)
         make_post(project, label="bullish", label_source="import", holdout=True)

@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 
 from annotate.agreement import Share
 from annotate.reliability import (
-    Decision,
     Judged,
     drift,
     people_alpha,
     reliabilities,
-    reviewers,
     shared_mistakes,
 )
 
+from .reviewers_by_hand import Decision, reviewers
 from .simulate import judged, vote
 
 NEAR = pytest.approx

@@ -1,7 +1,10 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.urls import reverse
+from django.utils import timezone
 
+from .importing import SILENCE
 from .people import User
 from .post import Post
 from .project import Label, Project
@@ -39,6 +42,13 @@ class Instead(models.TextChoices):
 FLAGS = (Instead.NOT_OURS, Instead.BROKEN, Instead.CANNOT_TELL)
 
 
+class TargetingState(models.TextChoices):
+    SEARCHING = "searching", "Being looked for"
+    READY = "ready", "To be confirmed"
+    ASKED = "asked", "People look at them"
+    FAILED = "failed", "Failed"
+
+
 class Targeting(models.Model):
     """A lead asked for the posts most likely to be wrong, and was told how many errors that should find."""
 
@@ -46,16 +56,40 @@ class Targeting(models.Model):
     by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     created = models.DateTimeField(auto_now_add=True)
     posts = models.PositiveIntegerField()
-    expected = models.FloatField()
-    low = models.FloatField()
-    high = models.FloatField()
+    # How many of these are wrong; unknown where too few audits tell.
+    expected = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    by_chance = models.FloatField(null=True, help_text="How many wrong ones are among as many at random.")
     method = models.CharField(max_length=80)
+
+    state = models.CharField(max_length=12, choices=TargetingState, default=TargetingState.SEARCHING)
+    looked_at = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    heartbeat = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    picked = models.JSONField(default=list, help_text="Until they are asked for: posts, and each one's chance.")
+    asked_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.posts} riskiest"
+
+    def get_absolute_url(self) -> str:
+        return reverse("quality_targeting", args=[self.project.slug, self.pk])
+
+    @property
+    def is_silent(self) -> bool:
+        """Nobody has worked on it for a minute."""
+        heard = self.heartbeat or self.created
+        return self.state == TargetingState.SEARCHING and heard < timezone.now() - SILENCE
+
+    @property
+    def seconds_left(self) -> int | None:
+        spent = (timezone.now() - self.created).total_seconds()
+        return round(spent * (self.total - self.looked_at) / self.looked_at) if self.looked_at else None
 
 
 class Disagreement(models.Model):
