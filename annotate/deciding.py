@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from . import queue
 from .models import Disagreement, LabelSource, Post, Review, Role, State, Vote
+from .models.project import VotesShown
 from .models.review import Instead, Stream, Why
 from .queue import Gone, Seat
 from .settling import lot
@@ -248,6 +249,16 @@ def undo(seat: Seat, pk: int | None = None) -> TakenBack:
         return TakenBack(review, put_back(seat, at_hand, review))
 
 
+def take_back(seat: Seat, key: str) -> TakenBack:
+    """Undo, by the answer's own key: however often it is sent, it takes back that answer and not the one before."""
+    review = Review.objects.filter(project=seat.project, reviewer=seat.user, key=key).first()
+    if not review:
+        raise Gone("There is nothing to take back.")
+    if review.undone:
+        return TakenBack(review, review.disagreement_id in queue.held(seat))
+    return undo(seat, review.disagreement_id)
+
+
 def refuse_overruled(seat: Seat, at_hand: Locked, review: Review) -> None:
     if not review.final and Review.objects.filter(disagreement=at_hand.pk, undone=None, final=True).exists():
         raise Gone("A lead has decided this post since; what you said of it stays on record.")
@@ -270,9 +281,14 @@ def put_back(seat: Seat, at_hand: Locked, review: Review) -> bool:
     stored.passed = sorted({r.reviewer_id for r in live})
     held = stored.closed is None and not is_held_by_other(seat, stored)
     if held:
-        take(seat, stored, saw_votes=bool(review.saw))
+        take(seat, stored, saw_votes=bool(review.saw) or saw_afterwards(seat, review))
     stored.save()
     return held
+
+
+def saw_afterwards(seat: Seat, review: Review) -> bool:
+    """Where votes are shown after the choice, whoever takes that back has seen them by now."""
+    return seat.project.votes_shown == VotesShown.AFTER and review.instead != Instead.SKIP
 
 
 def put_post_back(at_hand: Locked, stored: Disagreement) -> None:

@@ -6,8 +6,15 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
+from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 LEFT_OUT = ["*.js.map", "redoc*"]  # megabytes that no page of ours loads
+
+
+class Hashed(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
+    """Named by content, also where one module of JavaScript imports another."""
+
+    support_js_module_import_aggregation = True
 
 
 def collect() -> None:

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from .api import urls as api_urls
-from .views import agreement, imports, media, people, posts, projects
+from .views import agreement, imports, media, people, posts, projects, quality, review, review_steps, reviewers
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("login/<str:uid>/<str:token>", people.login_once, name="login_once"),
     path("account", people.account, name="account"),
     path("account/password", people.password, name="password"),
+    path("account/keys", people.review_keys, name="review_keys"),
     path("account/tokens", people.token_new, name="token_new"),
     path("account/tokens/<int:pk>/revoke", people.token_revoke, name="token_revoke"),
     path("invited/<str:secret>", people.invited, name="invited"),
@@ -34,6 +35,25 @@ urlpatterns = [
     path("p/<slug:slug>/agreement", agreement.agreement, name="agreement"),
     path("p/<slug:slug>/images/<str:name>", media.image, name="image"),
     path("p/<slug:slug>/thumbs/<str:name>", media.thumb, name="thumb"),
+    # Review
+    path("p/<slug:slug>/review", review.review, name="review"),
+    path("p/<slug:slug>/review/decide", review_steps.decide, name="review_decide"),
+    path("p/<slug:slug>/review/undo", review_steps.undo, name="review_undo"),
+    path("p/<slug:slug>/review/votes", review_steps.votes, name="review_votes"),
+    path("p/<slug:slug>/review/renew", review_steps.renew, name="review_renew"),
+    path("p/<slug:slug>/review/release", review_steps.release, name="review_release"),
+    path("p/<slug:slug>/review/fill", review_steps.fill, name="review_fill"),
+    # Quality
+    path("p/<slug:slug>/quality", quality.quality, name="quality"),
+    path("p/<slug:slug>/quality/decided", quality.listed, name="quality_decided"),
+    path("p/<slug:slug>/quality/machines", quality.machines, name="quality_machines"),
+    path("p/<slug:slug>/quality/riskiest", quality.riskiest, name="quality_riskiest"),
+    path("p/<slug:slug>/quality/riskiest/<int:pk>", quality.show, name="quality_targeting"),
+    path("p/<slug:slug>/quality/riskiest/<int:pk>/ask", quality.put_to_people, name="quality_ask"),
+    path("p/<slug:slug>/quality/riskiest/<int:pk>/discard", quality.discard, name="quality_discard"),
+    path("p/<slug:slug>/reviewers", reviewers.reviewers, name="reviewers"),
+    path("p/<slug:slug>/reviewers/me", reviewers.myself, name="reviewer_me"),
+    path("p/<slug:slug>/reviewers/<int:pk>", reviewers.reviewer, name="reviewer"),
     # Imports
     path("p/<slug:slug>/imports", imports.imports, name="imports"),
     path("p/<slug:slug>/imports/new", imports.upload, name="import_new"),

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 
 from annotate import images
 from annotate.importing import doors
-from annotate.models import Image, Invitation, Role, Template
+from annotate.models import Disagreement, Image, Invitation, Review, Role, Targeting, Template
 from labeling import runs, voters
 from labeling.voters import Makeup
 
@@ -38,6 +38,8 @@ GET  password            login  302  302  302  302  302
 POST password            login  422  422  422  422  422
 GET  token_new           login  302  302  302  302  302
 POST token_new           login  422  422  422  422  422
+GET  review_keys         login  302  302  302  302  302
+POST review_keys         login  302  302  302  302  302
 POST token_revoke        login  404  404  404  404  404
 
 GET  people              login  404  403  403  200  200
@@ -61,6 +63,26 @@ POST template_name       login  404  403  302  302  302
 GET  image               login  404  200  200  200  200
 GET  thumb               login  404  200  200  200  200
 
+GET  review              login  404  200  200  200  200
+POST review              login  404  422  422  422  422
+POST review_decide       login  404  422  422  422  422
+POST review_undo         login  404  422  422  422  422
+POST review_votes        login  404  422  422  422  422
+POST review_renew        login  404  422  422  422  422
+POST review_fill         login  404  422  422  422  422
+POST review_release      login  404  204  204  204  204
+GET  quality             login  404  403  200  200  200
+GET  quality_decided     login  404  403  200  200  200
+GET  quality_machines    login  404  403  200  200  200
+GET  quality_riskiest    login  404  403  200  200  200
+POST quality_riskiest    login  404  403  422  422  422
+GET  quality_targeting   login  404  403  200  200  200
+POST quality_ask         login  404  403  302  302  302
+POST quality_discard     login  404  403  302  302  302
+GET  reviewers           login  404  403  200  200  200
+GET  reviewer            login  404  403  200  200  200
+GET  reviewer_me         login  404  200  200  200  200
+
 GET  imports             login  404  403  403  200  200
 GET  import_new          login  404  403  403  200  200
 POST import_new          login  404  403  403  422  422
@@ -76,6 +98,7 @@ POST voter_new           login  404  403  403  422  422
 GET  voter               login  404  200  200  200  200
 GET  voter_edit          login  404  403  403  200  200
 POST voter_edit          login  404  403  403  422  422
+POST voter_return        login  404  403  403  302  302
 GET  voter_request       login  404  200  200  200  200
 GET  voting_new          login  404  403  403  200  200
 POST voting_new          login  404  403  403  422  422
@@ -95,12 +118,21 @@ GET  api:posts             401  404  200  200  200  200
 POST api:import_posts      401  404  403  403  202  202
 GET  api:post              401  404  200  200  200  200
 GET  api:import_state      401  404  403  403  200  200
+GET  api:image             401  404  200  200  200  200
+POST api:queue_next        401  400  400  400  400  400
+POST api:queue_renew       401  400  400  400  400  400
+POST api:queue_release     401  400  400  400  400  400
+POST api:disagreement_votes 401 400  400  400  400  400
+POST api:review            401  400  400  400  400  400
+DELETE api:review          401  404  409  409  409  409
 
 GET  admin:index         login login login login login 200
 GET  admin:login         login  403  403  403  403  302
 """
 
-VOTER = ("voter", "voter_edit", "voter_request")
+VOTER = ("voter", "voter_edit", "voter_return", "voter_request")
+ANSWERS = ("api:review", "api:disagreement_votes")
+RISKIEST = ("quality_targeting", "quality_ask", "quality_discard")
 VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
@@ -129,7 +161,10 @@ def world(db):
     invitation, secret = Invitation.issue(project, Role.LEAD, boss)
     post = make_post(project, image=image, template=template)
     voter = voters.create(project, boss, Makeup.told("offline", "keywords", {}))
+    waiting = Disagreement.objects.create(project=project, post=post, why="split")
     voting = runs.start(project, boss, [voter], queue=False)
+    decided = Review.objects.create(project=project, disagreement=waiting, reviewer=boss, key="one", instead="skip")
+    riskiest = Targeting.objects.create(project=project, by=boss, posts=1)
     return {
         "people": {
             "stranger": make_member(make_project(), Role.ADMIN), "reviewer": make_member(project, Role.REVIEWER),
@@ -142,10 +177,12 @@ def world(db):
         },
         "pk": {
             "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "template_name": template.pk,
+            "reviewer": decided.reviewer_id,
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
-        } | dict.fromkeys(VOTER, voter.pk) | dict.fromkeys(VOTING, voting.pk)
+        } | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
+        | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk)
         | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
-        "name": {"image": image.file_name, "thumb": f"{image.sha256}.webp"},
+        "name": {"image": image.file_name, "api:image": image.file_name, "thumb": f"{image.sha256}.webp"},
     }  # fmt: skip
 
 

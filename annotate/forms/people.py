@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -10,6 +11,7 @@ from django.contrib.auth.forms import (
 )
 from django.db import transaction
 
+from annotate.keys import ACTIONS, refused, wanted_keys
 from annotate.models import ApiToken, Event, Role, User
 
 STRONG = "At least 10 characters. Not a common password, and nothing like your name."
@@ -59,6 +61,30 @@ def in_few_words(form: forms.BaseForm, once: str, again: str) -> None:
     """Django lists every rule before anybody broke one; the errors still say which it was."""
     form.fields[once].help_text = STRONG
     form.fields[again].label, form.fields[again].help_text = "The same again", ""
+
+
+class ReviewKeysForm(forms.Form):
+    """A field for each thing that a key does on the review screen; left blank it is the usual one."""
+
+    def __init__(self, chosen: Mapping[str, str], data: Any = None) -> None:
+        super().__init__(data, initial=wanted_keys(chosen), auto_id="key-%s")
+        attrs = {"maxlength": 1, "size": 2, "autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+        for action, (_, does) in ACTIONS.items():
+            widget = forms.TextInput(attrs=attrs)
+            self.fields[action] = forms.CharField(label=does, max_length=1, required=False, widget=widget)
+
+    def told_keys(self) -> dict[str, str]:
+        return {action: str(self.cleaned_data.get(action) or "").lower() for action in ACTIONS}
+
+    def clean(self) -> None:
+        if not self.errors:
+            for action, fault in refused(self.told_keys()).items():
+                self.add_error(action, fault)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Those that differ from the usual ones."""
+        return {action: key for action, key in self.told_keys().items() if key and key != ACTIONS[action][0]}
 
 
 class TokenForm(forms.ModelForm[ApiToken]):

@@ -14,7 +14,16 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotate import team
 from annotate.access import me, requires
-from annotate.forms.people import InviteForm, LoginForm, NewAccountForm, ProfileForm, RoleForm, TokenForm, password_form
+from annotate.forms.people import (
+    InviteForm,
+    LoginForm,
+    NewAccountForm,
+    ProfileForm,
+    ReviewKeysForm,
+    RoleForm,
+    TokenForm,
+    password_form,
+)
 from annotate.login_links import BACKEND, enter
 from annotate.models import Event, Invitation, Membership, Project, Role, User
 from annotate.models.people import NotOpen
@@ -128,11 +137,12 @@ def account(request: HttpRequest) -> HttpResponse:
 
 
 def account_page(request: HttpRequest, **forms: Any) -> HttpResponse:
-    """Three forms on one page; a view hands over the one that it could not accept, or the secret that it made."""
+    """Four forms on one page; a view hands over the one that it could not accept, or the secret that it made."""
     user = me(request)
     context = {
         "profile": ProfileForm(instance=user),
         "password": password_form(user),
+        "keys": ReviewKeysForm(user.review_keys),
         "token": TokenForm(),
         "tokens": user.api_tokens.all(),
     } | forms
@@ -150,6 +160,18 @@ def password(request: HttpRequest) -> HttpResponse:
         return account_page(request, password=form)
     auth.update_session_auth_hash(request, form.save())
     messages.success(request, "Your password is set. Every other browser you were logged in with is logged out.")
+    return redirect("account")
+
+
+@never_cache
+def review_keys(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return redirect("account")
+    form = ReviewKeysForm(me(request).review_keys, None if "as_they_were" in request.POST else request.POST)
+    if form.is_bound and not form.is_valid():
+        return account_page(request, keys=form)
+    User.objects.filter(pk=me(request).pk).update(review_keys=form.chosen if form.is_bound else {})
+    messages.success(request, "Your keys are saved." if form.is_bound else "The keys are as they were.")
     return redirect("account")
 
 

@@ -1,12 +1,14 @@
 """A real Chromium before a live server. Whatever a page complains of in its console fails the test."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as site
+from django.core.signals import request_finished, request_started
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
@@ -60,7 +62,27 @@ def screen() -> dict[str, Any]:
 
 
 @pytest.fixture
-def new_context(browser: Browser, live_server: Any, screen: dict[str, Any]) -> Iterator[Callable[[], BrowserContext]]:
+def _answered(live_server: Any) -> Iterator[None]:
+    """A page may leave a request behind, and one that is under way holds up the emptying of the tables."""
+    under_way: list[bool] = []
+    started, finished = (lambda **_: under_way.append(True)), (lambda **_: under_way and under_way.pop())
+    request_started.connect(started)
+    request_finished.connect(finished)
+    yield
+    calm = 0
+    for _ in range(500):
+        calm = 0 if under_way else calm + 1
+        if calm == 5:
+            break
+        time.sleep(0.01)
+    request_started.disconnect(started)
+    request_finished.disconnect(finished)
+
+
+@pytest.fixture
+def new_context(
+    browser: Browser, live_server: Any, screen: dict[str, Any], _answered: None
+) -> Iterator[Callable[[], BrowserContext]]:
     """Each is a browser of its own, with its own cookies."""
     opened = []
 

@@ -51,7 +51,7 @@ def test_a_tap_elsewhere_closes_the_menu(page):
 
 def test_posts_are_filtered_and_read(page):
     by_menu(page, "Posts")
-    page.get_by_text("More", exact=True).tap()
+    page.locator("main").get_by_text("More", exact=True).tap()
     page.get_by_label("Order").select_option("oldest first")
     page.get_by_label("State").select_option("Settled")
     page.get_by_role("button", name="Filter").tap()

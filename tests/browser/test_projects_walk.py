@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from annotate.models import Project, Role
+from tests.browser.menus import by_more
 from tests.make import PASSWORD, make_member, make_post, make_project, make_user
 
 
@@ -36,11 +37,11 @@ def test_a_project_is_made_from_a_preset_and_a_second_person_joins(page, new_con
     expect(page.get_by_role("heading", name="Coins")).to_be_visible()
     expect(page.get_by_role("link", name="bullish")).to_have_count(0)  # no posts, so no counts yet
 
-    page.get_by_role("link", name="Guidelines").click()
+    by_more(page, "Guidelines")
     expect(page.get_by_role("heading", name="When text and picture disagree")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="Sarcasm.").locator("strong")).not_to_have_count(0)
 
-    page.get_by_role("link", name="Settings").click()
+    by_more(page, "Settings")
     page.get_by_role("link", name="People in this project").click()
     page.get_by_label("For whom").fill("Kim")
     page.get_by_role("button", name="Make an invitation").click()
@@ -73,7 +74,7 @@ def test_a_row_is_added_by_the_button_and_is_there_after_saving(settings_page):
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     expect(row(page, 4).get_by_label("Name")).to_have_value("sarcastic")
-    page.get_by_role("link", name="Guidelines").click()
+    by_more(page, "Guidelines")
     expect(page.locator(".meanings > div").last).to_contain_text("Says the opposite of what it means")
 
 
@@ -108,7 +109,7 @@ def test_guidelines_are_shown_as_they_will_be_read(settings_page):
     page.get_by_label("What tells the labels apart").fill("## Hard cases\n\n- **Sarcasm** counts as bearish")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Hard cases")).to_be_visible()
-    page.get_by_role("link", name="Guidelines").click()
+    by_more(page, "Guidelines")
     expect(page.locator(".prose strong")).to_have_text("Sarcasm")
 
 

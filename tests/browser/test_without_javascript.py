@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from annotate import tasks
 from annotate.models import ImportRun, Role
+from tests.browser.menus import by_more
 from tests.make import make_member, make_post, make_project
 
 
@@ -31,7 +32,7 @@ def page(page, login, project):
 def upload(page, tmp_path, content):
     path = tmp_path / "posts.csv"
     path.write_text(content)
-    page.get_by_role("link", name="Imports").click()
+    by_more(page, "Imports")
     page.get_by_role("link", name="Import posts").click()
     page.get_by_label("A file with posts").set_input_files(path)
     page.get_by_role("button", name="Upload and preview").click()
@@ -67,7 +68,7 @@ def test_an_empty_file_is_refused_in_words(page, tmp_path):
 
 
 def test_labels_are_added_and_removed(page, project):
-    page.get_by_role("link", name="Settings").click()
+    by_more(page, "Settings")
     expect(page.get_by_role("button", name="Add a label")).to_be_hidden()
     row = page.locator(".label-rows > fieldset")
     row.nth(3).get_by_label("Name").fill("sarcastic")
@@ -88,7 +89,7 @@ def test_posts_are_filtered_and_walked_through(page):
     page.get_by_role("link", name="Next").click()
     expect(page.get_by_role("heading", name="p1")).to_be_visible()
     page.get_by_role("link", name="All", exact=True).click()
-    page.get_by_text("More", exact=True).click()
+    page.locator("main").get_by_text("More", exact=True).click()
     page.get_by_label("Order").select_option("oldest first")
     page.get_by_label("State").select_option("Settled")
     page.get_by_role("button", name="Filter").click()
