@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from .models import Disagreement, Post, Project, QueueTally, Review, Role, User
@@ -169,17 +169,23 @@ def show_votes(seat: Seat, pk: int) -> None:
         raise Gone("This post is no longer on your screen: somebody else has it now.")
 
 
+def unplanted() -> QuerySet[Post]:
+    """Posts of locked test sets whose label people gave, and that wait for nobody yet.
+
+    One without votes would be known for a check as soon as somebody asks to see them.
+    """
+    waiting = Disagreement.objects.filter(post=OuterRef("pk"), closed=None)
+    return Post.objects.filter(~Exists(waiting), holdout=True, label_source__in=BY_PEOPLE, vote_count__gt=0)
+
+
 def plant_checks(project: Project) -> int:
-    """Each post of the locked test set whose label people gave waits for everybody once, among the others."""
-    known = Post.objects.filter(project=project, holdout=True, label_source__in=BY_PEOPLE)
+    """Each known answer waits for everybody once, among the others."""
     if not project.check_rate:
-        return Disagreement.objects.filter(project=project, stream=Stream.CHECK, closed=None).update(
-            closed=timezone.now()
-        )
-    fresh = known.exclude(disagreements__closed=None, disagreements__isnull=False).values_list("pk", flat=True)
+        planted = Disagreement.objects.filter(project=project, stream=Stream.CHECK, closed=None)
+        return planted.update(closed=timezone.now())
     made = [
         Disagreement(project=project, post_id=pk, why=Why.CHECK, stream=Stream.CHECK, rank=CHANCE.random())
-        for pk in fresh
+        for pk in unplanted().filter(project=project).values_list("pk", flat=True)
     ]
     return len(Disagreement.objects.bulk_create(made, ignore_conflicts=True))
 

@@ -12,7 +12,7 @@ from annotate.models.review import Stream
 from annotate.queue import Gone, Seat
 
 from .make import make_label, make_member, make_post, make_project, make_user, make_vote
-from .test_queue import contested, seat
+from .test_queue import contested, known, seat
 
 pytestmark = pytest.mark.django_db
 keys = iter(range(1_000_000))
@@ -330,7 +330,7 @@ class TestAudits:
 
     def test_a_known_answer_is_compared_and_changes_nothing(self):
         project = make_project(check_rate=0.5)
-        post = make_post(project, label="bullish", label_source="import", holdout=True)
+        post = known(project)
         queue.plant_checks(project)
         check = Disagreement.objects.get()
         for who in (seat(project), seat(project)):

@@ -205,7 +205,7 @@ class TestEstimate:
 
     def test_few_answers_on_checks_are_not_taken_for_a_habit(self):
         project = make_project(audit_rate=0, check_rate=0.5)
-        post = make_post(project, label="bullish", label_source="import", holdout=True)
+        post = make_post(project, label="bullish", label_source="import", holdout=True, vote_count=2)
         queue.plant_checks(project)
         waiting = Disagreement.objects.get(post=post)
         for number in range(quality.ENOUGH_CHECKS):

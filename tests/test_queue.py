@@ -200,29 +200,38 @@ class TestOrder:
         assert claimed_posts(seat(project), 1) == [agreed]
 
 
+def known(project, **fields):
+    return make_post(project, label="bullish", **{"label_source": "import", "holdout": True, "vote_count": 2, **fields})
+
+
 class TestKnownAnswers:
     def test_the_locked_test_set_is_slipped_in_once_for_everybody(self):
         project = make_project(check_rate=0.5)
         for number in range(4):
-            make_post(project, label="bullish", label_source="import", holdout=number < 3)
+            known(project, holdout=number < 3)
         assert queue.plant_checks(project) == 3
         assert queue.plant_checks(project) == 0
 
     def test_a_label_that_machines_gave_is_no_known_answer(self):
         project = make_project(check_rate=0.5)
-        make_post(project, label="bullish", label_source="consensus", holdout=True)
+        known(project, label_source="consensus")
+        assert queue.plant_checks(project) == 0
+
+    def test_a_post_that_no_machine_voted_on_would_give_itself_away(self):
+        project = make_project(check_rate=0.5)
+        known(project, vote_count=0)
         assert queue.plant_checks(project) == 0
 
     def test_alone_they_are_no_work(self):
         project = make_project(check_rate=0.5)
-        make_post(project, label="bullish", label_source="import", holdout=True)
+        known(project)
         queue.plant_checks(project)
         assert [queue.claim(seat(project)) for _ in range(20)] == [None] * 20
         assert queue.waiting_for(project, Role.ADMIN) == 0
 
     def test_switched_off_they_are_taken_away(self):
         project = make_project(check_rate=0.5)
-        make_post(project, label="bullish", label_source="import", holdout=True)
+        known(project)
         queue.plant_checks(project)
         project.check_rate = 0
         queue.plant_checks(project)
