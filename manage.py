@@ -15,13 +15,16 @@ def main() -> None:
         from environs import EnvError
     except ImportError as error:
         sys.exit(f"{error.name} is not installed in this Python. `make run` installs everything into .venv.")
-    from annotate import database
+    from annotate import database, offspring
 
-    if "qcluster" in sys.argv[1:2]:
+    is_queue = "qcluster" in sys.argv[1:2]
+    if is_queue:
         os.environ["DATABASE_POOL"] = "0"  # its workers are forked, and a pool does not survive that
     try:
         if len(sys.argv) > 1 and sys.argv[1] not in WITHOUT_DATABASE:
             database.attach()
+        if is_queue:
+            offspring.forked_die_with_parent()  # after PostgreSQL, which outlives whoever started it
         execute_from_command_line(sys.argv)
     except (EnvError, database.WillNotStart) as error:
         sys.exit(str(error))

@@ -4,6 +4,7 @@ import os
 import sys
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -18,6 +19,10 @@ database.attach(settings.VAR_DIR / "postgres-test", throwaway=True)
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 logging.getLogger("axes").setLevel(logging.WARNING)
+
+# A busy machine is no failure: no test asserts how long something takes.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Two runs in one checkout would drop each other's test database: TEST_DB=mine sets one apart.
 if apart := os.environ.get("TEST_DB"):
@@ -50,6 +55,19 @@ sys.addaudithook(refuse_network)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:No directory at:UserWarning")  # nothing is collected for tests
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Test by test to whoever has time, but for the files whose first test pays for all the others."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in {"tests/test_up.py", "tests/test_demo.py", "tests/test_risk.py"} else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

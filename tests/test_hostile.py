@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 SCRIPT = '<script>alert(1)</script>"\' onmouseover="alert(2)"><img src=x onerror=alert(3)>{{ 7|add:7 }}'
 JUNK = {
     "nul": "%00",
-    "long": "a" * 10_000,
+    "long": "a" * 3_000,
     "surrogate": "%ED%A0%80",
     "not utf-8": "%FF%FE%C0",
     "negative": "-1",
@@ -54,6 +54,8 @@ NAMES = (
     "state", "label", "source", "voter", "said", "other", "other_said", "answers", "template", "since", "until", "q",
     "holdout", "voted", "order", "after", "before", "end", "page", "as", "v", "limit", "next", "number", "sort",
 )  # fmt: skip
+# Those of them that a page looks at.
+LISTS = {"posts": NAMES, "posts/1": NAMES, "templates": ("page",), "agreement": ("voter", "other")}
 
 
 @pytest.fixture
@@ -87,8 +89,9 @@ def filled(route: str, **values: object) -> str:
 
 
 def routes(admin_too: bool = False) -> list[str]:
-    ours = [route for route, _ in pages() if "(?P" not in route]
-    return [route for route in ours if admin_too or not route.startswith("admin/")]
+    """The way out comes last."""
+    ours = [route for route, _ in pages() if "(?P" not in route and (admin_too or not route.startswith("admin/"))]
+    return sorted(ours, key=lambda route: "logout" in route)
 
 
 @pytest.fixture
@@ -109,14 +112,14 @@ class TestJunkInAddresses:
     def test_in_any_parameter_of_any_page(self, client, admin, full, junk):
         everything = "&".join(f"{name}={junk}&{name}[]={junk}" for name in NAMES)
         for route in routes(admin_too=True):
-            if route.endswith("/add/"):
-                continue  # Django's own, for site admins: it takes first values for fields from the address
+            if route.startswith("admin/") and ("<" in route or route.endswith("/add/")):
+                continue  # Django's own, for site admins: of these names only its lists know some
             answer = client.get(f"{filled(route, **full)}?{everything}")
             assert answer.status_code < 500, route
 
     @pytest.mark.parametrize("name", NAMES)
     def test_in_each_parameter_of_the_lists(self, client, admin, full, name):
-        lists = ["posts", "posts/1", "templates", "agreement"]
+        lists = [page for page, names in LISTS.items() if name in names]
         for path in [*(f"/p/{full['slug']}/{page}" for page in lists), f"/api/projects/{full['slug']}/posts"]:
             for kind, junk in JUNK.items():
                 assert client.get(f"{path}?{name}={junk}").status_code < 500, (path, kind)
@@ -150,9 +153,8 @@ BODIES = [
 @pytest.mark.parametrize("number", range(len(BODIES)))
 def test_a_body_of_any_shape_is_no_error_of_ours(client, full, number):
     body, kind = BODIES[number]
-    user = make_user("root", is_superuser=True, is_staff=True)
+    client.force_login(make_user("root", is_superuser=True, is_staff=True))
     for route in routes():
-        client.force_login(user)
         answer = client.generic("POST", filled(route, **full), body, kind)
         assert answer.status_code < 500, route
 
@@ -216,9 +218,10 @@ class TestWhatOthersWroteIsShownAndNeverRun:
     def test_on_every_page(self, client, poisoned):
         post, voter = poisoned.posts.get(), poisoned.voters.get()
         shown = 0
+        numbers = {post.pk, voter.pk, *poisoned.imports.values_list("pk", flat=True)}
         for route in routes(admin_too=True):
-            for pk in {post.pk, voter.pk, *poisoned.imports.values_list("pk", flat=True)}:
-                page = client.get(filled(route, slug=poisoned.slug, pk=pk, int=pk, model_name="post"))
+            for address in {filled(route, slug=poisoned.slug, pk=n, int=n, model_name="post") for n in numbers}:
+                page = client.get(address)
                 if page.headers.get("Content-Type", "").startswith("text/html") and not page.streaming:
                     html = page.content.decode()
                     shown += "&lt;img src=x" in html
@@ -293,10 +296,9 @@ class TestTheWayIn:
     def test_is_closed_to_forged_requests_on_every_page(self, full):
         """Also on the API, when a browser's session and not a token speaks."""
         forger = Client(enforce_csrf_checks=True)
-        user = make_user("root", is_superuser=True)
+        forger.force_login(make_user("root", is_superuser=True))
         before = Post.objects.count(), ImportRun.objects.count(), Project.objects.count()
         for route in routes():
-            forger.force_login(user)
             answer = forger.post(filled(route, **full), data="text", content_type="text/plain")
             assert answer.status_code in {403, 404, 405}, route
         assert before == (Post.objects.count(), ImportRun.objects.count(), Project.objects.count())

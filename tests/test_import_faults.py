@@ -62,7 +62,7 @@ def started(project: Project, data: bytes, name: str = "posts.csv") -> ImportRun
 
 
 def pictures(tmp_path: Path, count: int) -> bytes:
-    files = {f"n{n}__png": picture(f"caption {n}", n % 40, size=400) for n in range(count)}
+    files = {f"n{n}__png": picture(f"caption {n}", n % 40) for n in range(count)}
     return zipped(tmp_path / "pictures.zip", **files).read_bytes()
 
 
@@ -164,7 +164,7 @@ def assert_all_there(run: ImportRun, rows: int, votes: int = 0) -> None:
 class TestAWorkerIsKilled:
     @pytest.mark.parametrize("kind", ["table", "pictures"])
     def test_half_way_and_the_sweep_has_another_finish(self, project, tmp_path, client, kind):
-        rows = 20_000 if kind == "table" else 900
+        rows = 8000 if kind == "table" else 600  # some batches of 1000, or 200: the kill comes after the first
         data, name = (table(rows), "posts.csv") if kind == "table" else (pictures(tmp_path, rows), "posts.zip")
         run = started(project, data, name)
         with worker(tmp_path) as cluster:
@@ -184,14 +184,14 @@ class TestAWorkerIsKilled:
         assert run.already > 0
 
     def test_alone_and_the_queue_goes_on_with_a_new_one(self, project, tmp_path):
-        run = started(project, table(20_000))
+        run = started(project, table(8000))
         with worker(tmp_path):
             assert soon(lambda: at_work(run))
             reading(run).kill()
             silent(run)
             tasks.every_minute()
             assert soon(lambda: is_over(run), 60)
-        assert_all_there(run, 20_000, votes=40_000)
+        assert_all_there(run, 8000, votes=16_000)
 
 
 def reading(run: ImportRun) -> psutil.Process:
@@ -236,8 +236,8 @@ class TestTheDatabaseGoesAway:
 class TestTheFileGoesAway:
     @pytest.mark.parametrize("name", ["posts.csv", "posts.zip"])
     def test_while_it_is_read_nothing_is_lost(self, project, tmp_path, name):
-        data = table(3000, votes=False) if name == "posts.csv" else pictures(tmp_path, 250)
         rows = 3000 if name == "posts.csv" else 250
+        data = table(rows, votes=False) if name == "posts.csv" else pictures(tmp_path, rows)
         run = started(project, data, name)
         running.carry_out(run, progress=lambda current: default_storage.delete(current.path))
         assert_all_there(run, rows)
@@ -320,14 +320,15 @@ class TestManyAtOnce:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_tallies_are_true_after_everything_at_once(seed):
+def test_tallies_are_true_after_everything_at_once(monkeypatch, seed):
     """Imports, edits, deletions and folding race each other; at the end each count is what counting would give."""
+    monkeypatch.setattr(load, "BATCH", 400)
     project = make_project()
     dice = random.Random(seed)
     labels = list(Label.objects.filter(project=project))
-    first = started(project, table(2000))
+    first = started(project, table(800))
     tasks.import_posts(first.pk)
-    again, more = started(project, table(3000, start=500)), started(make_project(), table(2000))
+    again, more = started(project, table(1200, start=200)), started(make_project(), table(800))
     over = threading.Event()
 
     def importing(run: ImportRun) -> None:

@@ -80,7 +80,7 @@ class Running:
         return started[0]
 
     def is_all_up(self) -> bool:
-        """Both queues have forked what they fork; one that is killed while it forks may leave a worker behind."""
+        """Both queues have forked what they fork."""
         before = {process.pid for process in self.tree}
         time.sleep(1.5)
         return len(before) >= 10 and before == {process.pid for process in self.tree}
@@ -103,11 +103,11 @@ class Running:
 
 
 def started_for(var: Path) -> list[psutil.Process]:
-    """Also what was started a moment ago, or by a process that is no more."""
+    """Also what was started a moment ago, or by a process that is no more; without PostgreSQL."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get("VAR_DIR") == str(var):
+            if "postgres" not in process.name() and process.environ().get("VAR_DIR") == str(var):
                 found.append(process)
     return found
 
@@ -188,26 +188,34 @@ class TestFromThenOn:
 
     def test_whatever_dies_is_started_again(self, var):
         with up(var) as running:
+            assert soon(running.is_all_up)
             web, queue = running.child("granian"), running.child("qcluster")
+            forked = [*web.children(recursive=True), *queue.children(recursive=True)]
             web.kill()
             queue.kill()
             postgres_of(var)[0].kill()
+            assert psutil.wait_procs(forked, timeout=5)[1] == []
             assert soon(lambda: running.said.count("starting it again") >= 3), running.said
             assert soon(running.answers, 30), running.said
-            assert soon(lambda: len(running.tree) >= 10)
+            assert soon(lambda: len(running.tree) >= 10), running.said
             assert "PostgreSQL ended" in running.said
 
-    def test_killed_outright_the_database_stays_and_the_next_start_takes_it_over(self, var):
-        with up(var) as running:
-            assert soon(running.is_all_up)
-            postgres = postgres_of(var)
-            running.process.kill()
-            running.process.wait()
-            assert postgres[0].is_running()
+    def test_killed_outright_only_the_database_stays_and_the_next_start_takes_it_over(self, var):
+        """Also while its queues still fork theirs."""
+        database_before = None
+        for seconds in (0, 0.3, 0.6, 3):
+            with up(var) as running:
+                assert database_before in {None, postgres_of(var)[0]}
+                database_before = postgres_of(var)[0]
+                time.sleep(seconds)
+                running.process.kill()
+                running.process.wait()
+                assert soon(lambda: not started_for(var), 5), [process.cmdline() for process in started_for(var)]
+                assert database_before.is_running()
         with up(var) as again:
-            assert postgres_of(var)[0] == postgres[0]
-            again.end()
-        assert not postgres[0].is_running()
+            assert postgres_of(var)[0] == database_before
+            assert again.end() == []
+        assert not database_before.is_running()
 
     def test_a_port_in_use_is_told_in_one_sentence(self, var):
         with socket.create_server(("127.0.0.1", 0)) as taken:

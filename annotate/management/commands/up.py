@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -16,7 +17,7 @@ import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotate import database, first_start, static_files
+from annotate import database, first_start, offspring, static_files
 
 PATIENCE = 10  # seconds a child has to end by itself
 QUICK_DEATHS = 5  # this many within a minute is no accident
@@ -34,7 +35,7 @@ class Child:
             self.command,
             env=os.environ | self.environment,
             start_new_session=True,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(offspring.die_with_parent, os.getpid()),
         )
 
     def revive(self) -> None:
@@ -96,7 +97,7 @@ class Command(BaseCommand):
 
 def web_server(host: str, port: int, workers: int, threads: int) -> list[str]:
     return [
-        sys.executable, "-m", "granian", "annotate.wsgi:application", "--interface", "wsgi",
+        sys.executable, "-m", "annotate.offspring", "granian", "annotate.wsgi:application", "--interface", "wsgi",
         "--host", host, "--port", str(port), "--workers", str(workers), "--blocking-threads", str(threads),
         "--http", "1", "--no-ws", "--log-level", "warning", "--no-access-log", "--respawn-failed-workers",
         "--workers-kill-timeout", "5",
@@ -178,11 +179,3 @@ def end_all(children: list[Child]) -> None:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def die_with_parent() -> None:
-    """On Linux the kernel ends the children even when this process is killed without a chance to do it."""
-    import ctypes
-
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
