@@ -45,6 +45,7 @@ urlpatterns = [
     path("p/<slug:slug>/review/fill", review_steps.fill, name="review_fill"),
     # Quality
     path("p/<slug:slug>/quality", quality.quality, name="quality"),
+    path("p/<slug:slug>/quality/headline", quality.headline, name="quality_headline"),
     path("p/<slug:slug>/quality/decided", quality.listed, name="quality_decided"),
     path("p/<slug:slug>/quality/machines", quality.machines, name="quality_machines"),
     path("p/<slug:slug>/quality/riskiest", quality.riskiest, name="quality_riskiest"),

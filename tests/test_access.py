@@ -72,6 +72,7 @@ POST review_renew        login  404  422  422  422  422
 POST review_fill         login  404  422  422  422  422
 POST review_release      login  404  204  204  204  204
 GET  quality             login  404  403  200  200  200
+GET  quality_headline    login  404  403  200  200  200
 GET  quality_decided     login  404  403  200  200  200
 GET  quality_machines    login  404  403  200  200  200
 GET  quality_riskiest    login  404  403  200  200  200

@@ -3,13 +3,14 @@ from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from annotate import project_presets
-from annotate.models import Event, Label, Membership, Project, Role
+from annotate import project_presets, tasks
+from annotate.models import Disagreement, Event, Label, Membership, Project, Role
 from annotate.project_presets import available, make_project
 
 from .make import make_label, make_member, make_post, make_user, make_vote
@@ -66,7 +67,9 @@ def settings_data(project, labels=None, **fields):
         else:
             rows.append({"colour": "#6b6457", **change})
     data = {"name": project.name, "question": project.question, "guidelines": project.guidelines,
-            "consensus": project.consensus, "audit_rate": f"{100 * project.audit_rate:g}", **fields}  # fmt: skip
+            "consensus": project.consensus, "audit_rate": f"{100 * project.audit_rate:g}",
+            "votes_shown": project.votes_shown, "double_rate": f"{100 * project.double_rate:g}",
+            "check_rate": f"{100 * project.check_rate:g}", **fields}  # fmt: skip
     data |= {"labels-TOTAL_FORMS": len(rows), "labels-INITIAL_FORMS": len(held)}
     return data | {f"labels-{n}-{field}": value for n, row in enumerate(rows) for field, value in row.items()}
 
@@ -220,7 +223,7 @@ class TestHome:
         log_in(client, project)
         make_vote(make_post(project, label="up & away"), "gpt 4", "down")
         make_vote(make_post(project, state="contested"), "gpt 4")
-        make_post(project, label="down", label_source="review", holdout=True)
+        make_post(project, label="down", label_source="review", holdout=True, vote_count=2)
         text = page(client, "project", project).content.decode()
         for query in ("state=settled", "state=contested", "state=waiting", "source=review", "holdout=1",
                       "label=up%20%26%20away", "label=down&amp;source=review", "voter=gpt%204",
@@ -277,6 +280,7 @@ class TestQueries:
             Event.record("posts imported", user=make_user(), project=project)
 
     def queries(self, client, url, django_assert_max_num_queries):
+        cache.clear()
         with django_assert_max_num_queries(40) as captured:
             assert client.get(url).status_code == 200
         return len(captured)
@@ -328,6 +332,34 @@ class TestSettings:
         project = some_project()
         log_in(client, project)
         assert save(client, project, **{field: written}).status_code == 422
+
+    @pytest.mark.parametrize(
+        ("field", "written", "stored"),
+        [("votes_shown", "after", "after"), ("hide_voters", "on", True), ("double_rate", "25", 0.25)],
+    )
+    def test_how_people_review(self, client, field, written, stored):
+        project = some_project()
+        log_in(client, project)
+        assert save(client, project, **{field: written}).status_code == 302
+        assert getattr(Project.objects.get(pk=project.pk), field) == stored
+        assert not OrmQ.objects.exists()
+
+    def test_known_answers_are_planted_and_taken_away_as_their_share_changes(self, client):
+        project = some_project()
+        log_in(client, project)
+        make_post(project, label="bullish", label_source="import", holdout=True, vote_count=2)
+        for written, waiting in (("5", 1), ("0", 0)):
+            assert save(client, project, check_rate=written).status_code == 302
+            tasks.change_checks(project.pk)
+            assert Disagreement.objects.filter(project=project, closed=None).count() == waiting
+        assert {queued.task["func"] for queued in OrmQ.objects.all()} == {"annotate.tasks.change_checks"}
+
+    def test_at_most_half_of_what_one_sees_is_known(self, client):
+        project = some_project()
+        log_in(client, project)
+        refused = save(client, project, check_rate="51")
+        assert refused.status_code == 422
+        assert "at most 50%" in refused.content.decode()
 
     def test_saving_what_stands_changes_and_tells_nothing(self, client):
         project = some_project()

@@ -14,7 +14,7 @@ from annotate.models import Disagreement, Review, Role
 from annotate.models.review import Why
 
 from .make import make_member, make_project
-from .test_deciding import agreed, say
+from .test_deciding import agreed, answer, say
 from .test_quality import contested, read_all, two_readers
 from .test_queue import seat
 
@@ -159,3 +159,16 @@ class TestDecidedPosts:
         page = page_of(client, filled, "/decided", f"?who={reviews[0].reviewer.username}")
         assert f"/posts/{one.post_id}" in page
         assert reviews[0].reviewer.username in page
+
+
+def test_the_projects_home_tells_it_to_leads_in_one_sentence(client):
+    project = make_project(audit_rate=1)
+    agreed(project)
+    answer(seat(project), "bullish")
+    client.force_login(make_member(project, Role.LEAD))
+    home = client.get(f"/p/{project.slug}/").content.decode()
+    address = f"/p/{project.slug}/quality/headline"
+    assert address in home
+    assert "from 1 blind audit" in client.get(address).content.decode()
+    client.force_login(make_member(project))
+    assert address not in client.get(f"/p/{project.slug}/").content.decode()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from annotate import settling, weighing
+from annotate.blindness import OVERSEER
 from annotate.models import Disagreement, LabelSource, Post, State, Voter
 from annotate.models.review import Why
 from annotate.story import story_of
@@ -111,7 +112,7 @@ class TestAudits:
 
     def test_do_not_show_on_the_posts_page(self):
         project = make_project(audit_rate=1)
-        titles = [chapter.title for chapter in story_of(voted(project, "bullish", "bullish"))]
+        titles = [chapter.title for chapter in story_of(voted(project, "bullish", "bullish"), OVERSEER)]
         assert "Contested" not in titles
 
     def test_survive_a_further_agreeing_vote(self):

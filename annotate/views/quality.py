@@ -20,6 +20,13 @@ def quality(request: HttpRequest, project: Project) -> HttpResponse:
 
 @require_safe
 @requires(Role.LEAD)
+def headline(request: HttpRequest, project: Project) -> HttpResponse:
+    """Asked for by the project's home once that is there: with very many audits it takes a moment."""
+    return render(request, "annotate/_quality_headline.html", {"project": project, "told": room.headline(project)})
+
+
+@require_safe
+@requires(Role.LEAD)
 def listed(request: HttpRequest, project: Project) -> HttpResponse:
     filters = decided.Filters.from_query(request.GET.dict())
     found, mend = decided.matching(project, filters)

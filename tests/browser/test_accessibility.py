@@ -102,7 +102,7 @@ NO_PAGE = {
     "invite", "invitation_revoke", "role_change", "member_remove",
     "label_colours", "image", "thumb", "template_name",
     "voter_return", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry",
-    "quality_ask", "quality_discard",
+    "quality_ask", "quality_discard", "quality_headline",
     "import_start", "import_progress", "import_stop", "import_report",
 }  # fmt: skip
 # address -> its status; the reviewer looks

@@ -97,7 +97,7 @@ def test_words_and_what_lies_under_more(page):
 
 def test_an_address_with_nonsense_says_what_to_mend(page):
     page.goto("/p/memes/posts?state=perhaps&since=yesterday")
-    expect(page.get_by_text("“perhaps” is not a state; there are waiting, settled, contested.")).to_be_visible()
+    expect(page.get_by_text("“perhaps” is not a state; there are waiting, settled, contested, aside.")).to_be_visible()
     expect(page.get_by_text("“yesterday” is not a date; write it as 2025-11-14.")).to_be_visible()
     page.get_by_role("link", name="see all posts").click()
     expect(page.get_by_role("heading", name="Posts 130")).to_be_visible()
@@ -122,7 +122,7 @@ def test_a_post_tells_its_story_and_opens_its_picture(page, project, complaints)
     drawn.claim()
     Loader(drawn).load(list(islice(demo_rows(), 1)))
     post = project.posts.exclude(image=None).get()
-    post.state = "contested"
+    post.state, post.label, post.label_source = "contested", None, ""
     post.save()
     Disagreement.objects.create(project=post.project, post=post, why="split")
     make_vote(post, "gpt", "bullish", confidence=0.8, reason="Rockets.")
