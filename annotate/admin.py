@@ -22,7 +22,10 @@ from .models import (
     Membership,
     Post,
     Project,
+    QueueTally,
+    Review,
     Tally,
+    Targeting,
     Template,
     User,
     Vote,
@@ -238,13 +241,31 @@ class VoteAdmin(Unwritable):
 
 
 @admin.register(Disagreement)
-class DisagreementAdmin(Big):
-    list_display = ("post", "why", "opened", "closed")
-    list_filter = ("why",)
-    list_select_related = ("post",)
+class DisagreementAdmin(Unwritable):
+    """Claimed, answered and taken back on the review screen, where what follows from it is done too."""
+
+    list_display = ("post", "project", "why", "stream", "answers", "holder", "opened", "closed")
+    list_filter = ("why", "stream", "project")
+    list_select_related = ("post", "project", "holder")
     search_fields = ("post__external_id__exact",)
-    raw_id_fields = ("post",)
-    readonly_fields = ("opened",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Disagreement]:
+        return super().get_queryset(request).defer("post__search", "post__text", "post__meta")
+
+
+@admin.register(Review)
+class ReviewAdmin(Unwritable):
+    list_display = ("at", "project", "reviewer", "disagreement_id", "label", "instead", "final", "undone")
+    list_filter = ("instead", "final", "project")
+    list_select_related = ("project", "reviewer", "label")
+    search_fields = ("reviewer__username__exact",)
+
+
+@admin.register(Targeting)
+class TargetingAdmin(Unwritable):
+    list_display = ("created", "project", "by", "posts", "expected", "low", "high", "method")
+    list_filter = ("project",)
+    list_select_related = ("project", "by")
 
 
 @admin.register(Tally)
@@ -257,3 +278,10 @@ class TallyAdmin(Unwritable):
 @admin.register(VoteTally)
 class VoteTallyAdmin(Unwritable):
     list_display = ("voter_id", "label_id", "votes", "cost")
+
+
+@admin.register(QueueTally)
+class QueueTallyAdmin(Unwritable):
+    list_display = ("project", "stream", "posts")
+    list_filter = ("project",)
+    list_select_related = ("project",)

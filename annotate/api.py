@@ -9,35 +9,45 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.files import File
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern
 from django.utils import timezone
-from ninja import NinjaAPI, Query, Schema, Status
+from ninja import Field, NinjaAPI, Query, Schema, Status
 from ninja.errors import HttpError
 from ninja.security import HttpBearer, SessionAuth
 
 from .access import me, project_for
+from .api_review import LabelOut, router
+from .blindness import knows_label, reader_of
 from .browse import Filters, matching, page_of
 from .funnel import funnel_of
 from .importing import doors
 from .models import ApiToken, ImportRun, Post, Project, Role, User, Vote
 from .models.people import digest
+from .views import media
 
 CHUNK = 1024 * 1024
 
 
+# By hand, because every request asks it, and putting it into words costs Django more than PostgreSQL the answer.
+WHO = """
+SELECT person.*, token.id AS token, token.last_used FROM annotate_apitoken AS token
+JOIN annotate_user AS person ON person.id = token.user_id WHERE token.digest = %s AND person.is_active
+"""
+
+
 class Token(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
-        found = ApiToken.objects.select_related("user").filter(digest=digest(token), user__is_active=True).first()
-        if not found:
+        found: Any = next(iter(User.objects.raw(WHO, [digest(token)])), None)
+        if found is None:
             return None
         now = timezone.now()
-        stale = Q(last_used=None) | Q(last_used__lt=now - timedelta(minutes=1))
-        ApiToken.objects.filter(stale, pk=found.pk).update(last_used=now)
-        request.user = found.user
-        return found.user
+        if not found.last_used or found.last_used < now - timedelta(minutes=1):
+            ApiToken.objects.filter(pk=found.token).update(last_used=now)
+        person: User = found
+        request.user = person
+        return person
 
 
 class Browser(SessionAuth):
@@ -61,13 +71,6 @@ def denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
     return api.create_response(request, {"detail": str(error) or "Your role does not allow this."}, status=403)
 
 
-class LabelOut(Schema):
-    name: str
-    meaning: str
-    key: str
-    colour: str
-
-
 class ProjectOut(Schema):
     slug: str
     name: str
@@ -82,6 +85,7 @@ class FunnelOut(Schema):
     waiting: int
     settled: int
     contested: int
+    aside: int
     reviewed: int
     holdout: int
     spent: Decimal | None
@@ -116,7 +120,7 @@ class PostOut(Schema):
     at: datetime
     source: str
     state: str
-    label: str | None
+    label: str | None = Field(description="Of the locked test set (`holdout`) told to leads and admins alone.")
     label_source: str
     incongruous: bool | None
     holdout: bool
@@ -124,8 +128,16 @@ class PostOut(Schema):
     image: str | None
 
     @staticmethod
-    def resolve_label(post: Post) -> str | None:
-        return post.label.name if post.label else None
+    def resolve_label(post: Post, context: dict[str, Any]) -> str | None:
+        return post.label.name if post.label and knows_label(reader_of(context["request"]), post) else None
+
+    @staticmethod
+    def resolve_label_source(post: Post, context: dict[str, Any]) -> str:
+        return post.label_source if knows_label(reader_of(context["request"]), post) else ""
+
+    @staticmethod
+    def resolve_incongruous(post: Post, context: dict[str, Any]) -> bool | None:
+        return post.incongruous if knows_label(reader_of(context["request"]), post) else None
 
     @staticmethod
     def resolve_votes(post: Post) -> int:
@@ -139,6 +151,11 @@ class PostOut(Schema):
 class PostDetail(PostOut):
     meta: dict[str, Any]
     all_votes: list[VoteOut]
+
+    @staticmethod
+    def resolve_meta(post: Post, context: dict[str, Any]) -> dict[str, Any]:
+        """The label may be among what came with the post, under any name."""
+        return post.meta if knows_label(reader_of(context["request"]), post) else {}
 
     @staticmethod
     def resolve_all_votes(post: Post) -> Iterable[Vote]:
@@ -165,6 +182,8 @@ class FiltersIn(Schema):
     q: str = ""
     holdout: str = ""
     voted: str = ""
+    flag: str = ""
+    reviewer: str = ""
     order: str = ""
 
 
@@ -204,7 +223,7 @@ def posts(
     request: HttpRequest, slug: str, filters: Query[FiltersIn], after: str = "", limit: int = 100
 ) -> dict[str, object]:
     asked = Filters.from_query(filters.dict())
-    match = matching(open_project(request, slug), asked)
+    match = matching(open_project(request, slug), asked, reader_of(request))
     if match.mend:
         raise HttpError(422, " ".join(match.mend))
     page = page_of(match.posts, asked, {"after": after}, size=max(1, min(limit, 500)))
@@ -215,6 +234,11 @@ def posts(
 def post(request: HttpRequest, slug: str, post_id: int) -> Post:
     within = open_project(request, slug).posts.select_related("label", "image")
     return get_object_or_404(within, pk=post_id if post_id < 2**63 else 0)
+
+
+@api.get("/projects/{slug}/images/{name}", openapi_extra={"responses": {200: {"description": "The picture."}}})
+def image(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
+    return media.image(request, slug, name)
 
 
 @api.post(
@@ -255,6 +279,8 @@ def import_state(request: HttpRequest, slug: str, import_id: int) -> ImportRun:
     within = open_project(request, slug, Role.ADMIN).imports
     return get_object_or_404(within, pk=import_id if import_id < 2**63 else 0)
 
+
+api.add_router("", router)
 
 # The API asks for its own authentication; its documentation stays behind the login.
 urls = api.urls

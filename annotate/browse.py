@@ -13,7 +13,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.http import urlencode
 
-from .models import LabelSource, Post, Project, State, Tally, Vote, VoteTally
+from .blindness import OVERSEER, Reader, told_reviews
+from .models import Disagreement, LabelSource, Post, Project, Review, State, Tally, Vote, VoteTally
+from .models.review import FLAGS
 
 PAGE = 60
 COUNT_UP_TO = 1000  # beyond this a page says "more than", because counting grows with the table
@@ -37,6 +39,10 @@ class Filters:
     q: str = ""
     holdout: str = ""
     voted: str = ""
+    flag: str = ""  # why people set it aside
+    reviewer: str = ""  # a person who has answered it
+    failed: str = ""  # number of a voting run that could not ask about them
+    cause: str = ""  # and why
     order: str = ""
 
     @classmethod
@@ -55,7 +61,8 @@ class Filters:
 
     @property
     def narrowing(self) -> dict[str, str]:
-        unused = {"order"} | (set() if self.voter else {"said"}) | (set() if self.other else {"other_said"})
+        depends = {"said": self.voter, "other_said": self.other, "cause": self.failed}
+        unused = {"order", *(name for name, leader in depends.items() if not leader)}
         return {name: value for name, value in self.as_dict().items() if name not in unused}
 
 
@@ -89,8 +96,8 @@ class Match:
         return Count(len(pks), pks=pks) if len(pks) <= COUNT_UP_TO else Count(COUNT_UP_TO, more=True)
 
 
-def matching(project: Project, filters: Filters) -> Match:
-    exact, mend = exactly(project, filters)
+def matching(project: Project, filters: Filters, reader: Reader = OVERSEER) -> Match:
+    exact, mend = exactly(project, filters, reader)
     posts = Post.objects.filter(project=project, **exact) if exact is not None else Post.objects.none()
     tally = Tally.objects.filter(project=project, **tallied(exact)) if exact is not None else None
     votes = None
@@ -105,6 +112,15 @@ def matching(project: Project, filters: Filters) -> Match:
     if filters.template:
         posts, problem = of_template(project, posts, filters)
         mend += problem
+    if filters.flag:
+        posts, problem = set_aside_as(project, posts, filters)
+        mend += problem
+    if filters.reviewer:
+        posts, problem = answered_by(project, posts, filters, reader)
+        mend += problem
+    if filters.failed:
+        posts, problem = failed_in(posts, filters)
+        mend += problem
     if filters.q:
         posts = posts.filter(search=SearchQuery(filters.q, config="english", search_type="websearch"))
     narrowing = set(filters.narrowing)
@@ -117,7 +133,7 @@ TALLIED = {"state", "label", "source", "holdout", "voted"}
 ANSWERS = {"both": "both gave a label", "same": "the same label", "different": "different labels"}
 
 
-def exactly(project: Project, filters: Filters) -> tuple[dict[str, Any] | None, list[str]]:
+def exactly(project: Project, filters: Filters, reader: Reader) -> tuple[dict[str, Any] | None, list[str]]:
     """What holds for a post or not, None where nothing can match."""
     exact: dict[str, Any] = {}
     mend = []
@@ -135,6 +151,10 @@ def exactly(project: Project, filters: Filters) -> tuple[dict[str, Any] | None, 
             mend.append(f"“{filters.label}” is not a label of this project.")
     if filters.holdout:
         exact["holdout"] = True
+    if (filters.label or filters.source) and not reader.is_lead:
+        exact["holdout"] = False  # what is not told of a post cannot be asked for either
+        if filters.holdout:
+            mend.append("The labels of the locked test set are told to leads alone: reviewers are measured on them.")
     if filters.voted:
         exact["vote_count__gt"] = 0
     return (None if mend else exact), mend
@@ -155,6 +175,30 @@ def of_template(project: Project, posts: QuerySet[Post], filters: Filters) -> tu
     if not template:
         return posts.none(), ["That template group does not exist."]
     return posts.filter(template=template), []
+
+
+def set_aside_as(project: Project, posts: QuerySet[Post], filters: Filters) -> tuple[QuerySet[Post], list[str]]:
+    if filters.flag not in FLAGS:
+        return posts.none(), [f"“{filters.flag}” is not why posts are set aside; there are {', '.join(FLAGS)}."]
+    flagged = Disagreement.objects.filter(project=project, instead=filters.flag).exclude(was_state="")
+    return posts.filter(state=State.ASIDE, pk__in=flagged.values("post")), []
+
+
+def answered_by(
+    project: Project, posts: QuerySet[Post], filters: Filters, reader: Reader
+) -> tuple[QuerySet[Post], list[str]]:
+    theirs = Review.objects.filter(told_reviews(reader), project=project, reviewer__username=filters.reviewer)
+    if not theirs.exists():
+        return posts.none(), [f"No answer by “{filters.reviewer}” is known here."]
+    return posts.filter(pk__in=theirs.filter(undone=None).values("disagreement__post")), []
+
+
+def failed_in(posts: QuerySet[Post], filters: Filters) -> tuple[QuerySet[Post], list[str]]:
+    if not (filters.failed.isdecimal() and len(filters.failed) < 19):
+        return posts.none(), [f"“{filters.failed}” is not the number of a voting run."]
+    because = {"failures__cause": filters.cause} if filters.cause else {}
+    failed = Post.objects.filter(failures__part__run=int(filters.failed), **because)
+    return posts.filter(pk__in=failed.values("pk")), []
 
 
 def voted_by(

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.urls import reverse
 
-from .models import Label, LabelSource, Project, State, Tally, Voter, VoteTally
+from . import queue
+from .models import Label, LabelSource, Project, Role, State, Tally, Vote, Voter, VoteTally
 from .shares import Slice, split
 
 
@@ -31,11 +32,12 @@ class VoterCount(NamedTuple):
     votes: int
     abstentions: int
     known_cost: Decimal
+    one_cost: Decimal | None  # of any one of its votes
 
     @property
     def cost(self) -> Decimal | None:
-        """A vote that came in a file was paid for elsewhere, at a price nobody wrote down."""
-        return None if self.provider == "import" and not self.known_cost else self.known_cost
+        """Nothing where asking is free; None where nobody knows the price, as for votes that came in a file."""
+        return None if not self.known_cost and self.one_cost is None else self.known_cost
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class Funnel:
     waiting: int
     settled: int
     contested: int
+    aside: int
     reviewed: int
     holdout: int
     by_label: dict[int, dict[str, int]]  # label, then source of the label
+    by_label_told: dict[int, dict[str, int]]  # to reviewers: without the locked test set
     voters: tuple[VoterCount, ...]
 
     @property
@@ -68,6 +72,7 @@ class Funnel:
         return split(
             ("settled", "state-settled", self.settled),
             ("contested", "state-contested", self.contested),
+            ("set aside", "state-aside", self.aside),
             ("waiting", "state-waiting", self.waiting),
         )
 
@@ -101,9 +106,10 @@ def read_voters(projects: Sequence[Project]) -> Iterable[VoterCount]:
         .annotate(n=Sum("votes"), none=Sum("votes", filter=Q(label_id=None), default=0), paid=Sum("cost"))
         .exclude(n=0, paid=0)
         .annotate(**{field: Subquery(voter.values(field)) for field in ("project", "name", "provider")})
+        .annotate(one=Subquery(Vote.objects.filter(voter=OuterRef("voter_id")).values("cost")[:1]))
         .order_by(F("name"))
     )
-    return (VoterCount(*row) for row in groups.values_list("project", "name", "provider", "n", "none", "paid"))
+    return (VoterCount(*row) for row in groups.values_list("project", "name", "provider", "n", "none", "paid", "one"))
 
 
 def add_up(cells: list[Cell], voters: list[VoterCount]) -> Funnel:
@@ -116,9 +122,11 @@ def add_up(cells: list[Cell], voters: list[VoterCount]) -> Funnel:
         waiting=total(lambda cell: cell.state == State.WAITING),
         settled=total(lambda cell: cell.state == State.SETTLED),
         contested=total(lambda cell: cell.state == State.CONTESTED),
+        aside=total(lambda cell: cell.state == State.ASIDE),
         reviewed=total(lambda cell: cell.source == LabelSource.REVIEW),
         holdout=total(lambda cell: cell.holdout),
         by_label=labels_in(cells),
+        by_label_told=labels_in([cell for cell in cells if not cell.holdout]),
         voters=tuple(voters),
     )
 
@@ -146,9 +154,9 @@ class Step(NamedTuple):
     button: str
 
 
-def what_next(project: Project, funnel: Funnel, is_admin: bool) -> list[Step]:
-    setup = admins_steps(project, funnel) if is_admin else []
-    return setup + everyones_steps(project, funnel, is_admin)
+def what_next(project: Project, funnel: Funnel, role: Role) -> list[Step]:
+    setup = admins_steps(project, funnel) if role.covers(Role.ADMIN) else []
+    return setup + everyones_steps(project, funnel, role)
 
 
 def admins_steps(project: Project, funnel: Funnel) -> list[Step]:
@@ -162,14 +170,13 @@ def admins_steps(project: Project, funnel: Funnel) -> list[Step]:
     return steps
 
 
-def everyones_steps(project: Project, funnel: Funnel, is_admin: bool) -> list[Step]:
+def everyones_steps(project: Project, funnel: Funnel, role: Role) -> list[Step]:
     posts, steps = reverse("posts", args=[project.slug]), []
-    if funnel.contested:
-        sentence = f"{counted(funnel.contested)} contested: the votes do not settle a label."
-        steps.append(Step(sentence, f"{posts}?state=contested", "See the contested"))
+    if to_review := queue.waiting_for(project, role):
+        steps.append(Step(f"{counted(to_review)} to be reviewed.", reverse("review", args=[project.slug]), "Review"))
     if funnel.waiting:
         voting = reverse("voting_new", args=[project.slug])
-        url, button = (voting, "Start voting") if is_admin else (posts, "See the waiting")
+        url, button = (voting, "Start voting") if role.covers(Role.ADMIN) else (posts, "See the waiting")
         steps.append(Step(f"{counted(funnel.waiting)} waiting for votes.", f"{url}?state=waiting", button))
     return steps
 

@@ -1,10 +1,12 @@
-"""A post's whole story, in the order it happened."""
+"""A post's whole story, in the order it happened, as far as its reader may know it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .models import Disagreement, ImportRun, LabelSource, Post, Vote
-from .models.review import Why
+from .blindness import Reader, knows_label, told_disagreements, told_reviews
+from .models import Disagreement, ImportRun, Label, LabelSource, Post, Review, State, Vote
+from .models.review import Instead, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,16 +15,26 @@ class Chapter:
     title: str
     detail: str = ""
     votes: list[Vote] = field(default_factory=list)
+    review: Review | None = None
     run: ImportRun | None = None
 
 
-def story_of(post: Post) -> list[Chapter]:
-    return sorted([imported(post), *voted(post), *contested(post)], key=lambda chapter: chapter.at)
+# How the chapter is called in which a post came to people, and what it says.
+OPENED = {
+    Why.AUDIT: ("Audited", "Drawn by lot from what the voters agreed on."),
+    Why.RISK: ("Looked at again", "It was among the settled posts most likely to be wrong."),
+    Why.CHECK: ("Slipped in as a check", "Its label is known, and reviewers are compared with it."),
+}
 
 
-def imported(post: Post) -> Chapter:
+def story_of(post: Post, reader: Reader) -> list[Chapter]:
+    chapters = [imported(post, reader), *voted(post), *settled_by_votes(post), *people(post, reader)]
+    return sorted(chapters, key=lambda chapter: chapter.at)
+
+
+def imported(post: Post, reader: Reader) -> Chapter:
     known = ""
-    if post.label and post.label_source == LabelSource.IMPORT:
+    if post.label and post.label_source == LabelSource.IMPORT and knows_label(reader, post):
         known = f"Its label, {post.label.name}, was known."
     if post.holdout:
         known += " It belongs to the locked test set: never trained on, never shown as an example."
@@ -36,13 +48,61 @@ def voted(post: Post) -> list[Chapter]:
     return [Chapter(at, "Voted on", votes=[v for v in votes if v.created == at]) for at in moments]
 
 
-def contested(post: Post) -> list[Chapter]:
-    chapters = []
-    for disagreement in Disagreement.objects.filter(post=post).exclude(why=Why.AUDIT):  # blind means blind
-        chapters.append(Chapter(disagreement.opened, "Contested", disagreement.get_why_display() + "."))
-        if disagreement.closed:
-            chapters.append(Chapter(disagreement.closed, "Settled after all", f"{post.get_label_source_display()}."))
-    if not chapters and post.label and post.label_source == LabelSource.CONSENSUS:
-        last = post.votes.order_by("-created").values_list("created", flat=True).first()
-        chapters.append(Chapter(last or post.created, "Settled", f"The voters agree on {post.label.name}."))
-    return chapters
+def settled_by_votes(post: Post) -> list[Chapter]:
+    """Where it was never contested. What was contested first tells itself how that ended."""
+    waited = list(Disagreement.objects.filter(post=post).select_related("was_label"))
+    label = post.label if post.label_source == LabelSource.CONSENSUS else settled_before(waited)
+    if not label or any(disagreement.why not in OPENED for disagreement in waited):
+        return []
+    last = post.votes.order_by("-created").values_list("created", flat=True).first()
+    return [Chapter(last or post.created, "Settled", f"The voters agree on {label.name}.")]
+
+
+def settled_before(waited: list[Disagreement]) -> Label | None:
+    """What stood when people looked at it again."""
+    return next((one.was_label for one in waited if one.was_source == LabelSource.CONSENSUS), None)
+
+
+def people(post: Post, reader: Reader) -> Iterator[Chapter]:
+    """In the order that holds where several things happened in one moment."""
+    waited = Disagreement.objects.filter(told_disagreements(reader), post=post).select_related("label", "was_label")
+    told = Review.objects.filter(told_reviews(reader), disagreement__in=waited).select_related("reviewer", "label")
+    answers = list(told.order_by("pk"))
+    for disagreement in waited:
+        title, detail = OPENED.get(Why(disagreement.why), ("Contested", f"{disagreement.get_why_display()}."))
+        yield Chapter(disagreement.opened, title, detail)
+        for answer in answers:
+            if answer.disagreement_id == disagreement.pk:
+                yield Chapter(answer.at, answer_title(answer), review=answer)
+        yield from ended(disagreement)
+
+
+def answer_title(answer: Review) -> str:
+    who = answer.reviewer.get_full_name() or answer.reviewer.get_username()
+    if answer.instead == Instead.SKIP:
+        return f"{who} skipped it"
+    return f"{who} decided, as a lead" if answer.final else f"{who} answered"
+
+
+def ended(disagreement: Disagreement) -> Iterator[Chapter]:
+    at = disagreement.closed
+    if at and disagreement.instead:
+        yield Chapter(at, "Set aside by people", f"{disagreement.get_instead_display()}.")
+    elif at and disagreement.was_state:
+        yield Chapter(at, "Settled by people", compared(disagreement.label, disagreement.was_label))
+    elif at and disagreement.why not in OPENED:
+        yield Chapter(at, "Settled after all", "The voters agree by now.")
+
+
+def compared(label: Label | None, was: Label | None) -> str:
+    if not label or not was:
+        return f"{label}." if label else ""
+    return f"{label}, as it was." if label == was else f"{label}, and not {was} as it was."
+
+
+def flag_of(post: Post) -> str:
+    """Why people set a post aside, in words; blank where they did not."""
+    if post.state != State.ASIDE:
+        return ""
+    flagged = Disagreement.objects.filter(post=post).exclude(instead="").order_by("-closed").first()
+    return str(flagged.get_instead_display()) if flagged else ""

@@ -5,12 +5,13 @@ from datetime import timedelta
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from . import ballots, settling, weighing
+from . import ballots, deciding, queue, settling, targeting, weighing
 from .importing import doors
 from .importing.running import carry_out
-from .models import ImportRun, Project, tally
+from .models import Disagreement, ImportRun, Project, Targeting, tally
 from .models.importing import ImportState
 from .models.project import Rule
+from .models.review import Stream
 
 
 def import_posts(pk: int) -> None:
@@ -23,10 +24,17 @@ def count_agreement(project: int) -> None:
     ballots.count_beforehand(Project.objects.get(pk=project))
 
 
+def find_riskiest(pk: int) -> None:
+    if asked := Targeting.objects.select_related("project").filter(pk=pk).first():
+        targeting.search(asked)
+
+
 def every_minute() -> None:
     tally.fold()
     take_up_imports()
     forget_drafts()
+    plant_checks()
+    let_stand()
 
 
 def take_up_imports(project: int | None = None) -> None:
@@ -48,3 +56,25 @@ def settle_project(pk: int) -> None:
     if project.consensus == Rule.WEIGHTED:
         weighing.fit(project)
     settling.settle_all(project)
+
+
+def plant_checks() -> None:
+    """One question for all projects: which have a post in their locked test set that waits for nobody yet."""
+    for project in Project.objects.filter(check_rate__gt=0, pk__in=queue.unplanted().values("project")):
+        queue.plant_checks(project)
+
+
+def change_checks(pk: int) -> None:
+    """After the settings changed: planted, or taken away."""
+    queue.plant_checks(Project.objects.get(pk=pk))
+
+
+def let_stand() -> None:
+    """Whoever is asked for a second opinion may have left. A few sets of people stand for any number of posts."""
+    half_answered = Disagreement.objects.filter(closed=None, answers__gt=0).exclude(stream=Stream.CONFLICT)
+    answered_by = half_answered.order_by().values_list("project", "passed").distinct()
+    parties = list(answered_by)
+    projects = Project.objects.in_bulk({project for project, _ in parties})
+    alone = {pk for pk, passed in parties if not queue.somebody_else(projects[pk], passed)}
+    for pk in alone:
+        deciding.let_stand(pk)

@@ -16,15 +16,18 @@ from annotate.models import (
     Membership,
     Post,
     Project,
+    QueueTally,
+    Review,
     Role,
     Tally,
+    Targeting,
     Template,
     User,
     Vote,
     Voter,
     VoteTally,
 )
-from labeling.models import Failure, Part, VotingRun
+from labeling.models import Batch, Failure, Part, Replacement, VotingRun, Wording
 
 from .make import make_label, make_member, make_post, make_project, make_user, make_vote, numbers
 
@@ -44,7 +47,11 @@ def make_one_of_each():
     vote = make_vote(post, f"gpt {number}", "bullish")
     part = Part.objects.create(run=VotingRun.objects.create(project=project, by=member), voter=vote.voter)
     Failure.objects.create(part=part, post=post, cause="too many requests")
-    Disagreement.objects.create(post=post, why="split")
+    Batch.objects.create(part=part, number=1, wording=Wording.objects.create(part=part, hash="0" * 64, text="Is it?"))
+    Replacement.objects.create(voter=Voter.imported(project, f"old {number}"), heir=vote.voter)
+    waiting = Disagreement.objects.create(project=project, post=post, why="split", holder=member)
+    Review.objects.create(project=project, disagreement=waiting, reviewer=member, key="one", label=post.label)
+    Targeting.objects.create(project=project, by=member, posts=1, expected=0.5, low=0, high=1, method="by confidence")
     Invitation.issue(project, Role.LEAD, member)
     ApiToken.issue(member, "laptop")
     Event.record("joined", user=member, project=project)
@@ -69,8 +76,9 @@ def address_of(model, kind, *args):
 
 
 def test_every_model_has_a_page():
-    ours = {ApiToken, Disagreement, Event, Image, ImportRun, Invitation, Label, Membership, Post, Project, Tally,
-            Template, User, Vote, Voter, VoteTally, VotingRun, Part, Failure}  # fmt: skip
+    ours = {ApiToken, Disagreement, Event, Image, ImportRun, Invitation, Label, Membership, Post, Project,
+            QueueTally, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part, Failure,
+            Batch, Wording, Replacement}  # fmt: skip
     assert set(OURS) == ours
 
 

@@ -1,9 +1,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from django.utils import timezone
 
+from annotate.blindness import Reader
 from annotate.browse import Count, Filters, matching, page_of, read_key, write_key
-from annotate.models import Template
+from annotate.models import Disagreement, Review, Role, Template, User
 from tests.make import make_member, make_post, make_project, make_vote
 
 pytestmark = pytest.mark.django_db
@@ -12,6 +14,24 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def project():
     return make_project()
+
+
+def make_decided(project, text, label="", instead=""):
+    stands = {"label": label, "label_source": "review"} if label else {"state": "aside"}
+    post = make_post(project, text, **stands)
+    Disagreement.objects.create(
+        project=project, post=post, why="split", closed=timezone.now(), was_state="contested", instead=instead,
+        label=post.label,
+    )  # fmt: skip
+    return post
+
+
+def make_answer(post, name):
+    user = User.objects.filter(username=name).first() or make_member(post.project, username=name)
+    label = post.project.labels.get(name="bullish")
+    Review.objects.create(
+        project=post.project, disagreement=post.disagreements.get(), reviewer=user, key=f"{post.pk}", label=label
+    )
 
 
 def found(project, **filters: str) -> list[str]:
@@ -95,6 +115,36 @@ class TestFilters:
         make_post(project, "free")
         assert found(project, holdout="1") == ["locked"]
 
+    def test_by_why_people_set_it_aside(self, project):
+        for text, flag in (("torn", "broken"), ("foreign", "not_ours")):
+            make_decided(project, text, instead=flag)
+        make_decided(project, "kept", label="bullish")
+        assert found(project, state="aside") == ["foreign", "torn"]
+        assert found(project, flag="broken") == ["torn"]
+
+    def test_by_who_answered_as_long_as_it_was_not_taken_back(self, project):
+        first, second = make_decided(project, "one", label="bullish"), make_decided(project, "two", label="bullish")
+        for post, name in ((first, "kim"), (second, "kim"), (second, "lee")):
+            make_answer(post, name)
+        Review.objects.filter(disagreement__post=first).update(undone=timezone.now())
+        make_answer(first, "ada")
+        assert found(project, reviewer="kim") == ["two"]
+        assert found(project, reviewer="ada") == ["one"]
+
+    def test_reviewers_find_answers_of_others_only_where_all_have_spoken(self, project):
+        done, half = make_decided(project, "done", label="bullish"), make_post(project, "half", state="contested")
+        Disagreement.objects.create(project=project, post=half, why="split", wanted=2, answers=1)
+        for post in (done, half):
+            make_answer(post, "kim")
+        kim, other = User.objects.get(username="kim"), make_member(project)
+        asked = Filters(reviewer="kim")
+
+        def seen(reader):
+            return sorted(matching(project, asked, reader).posts.values_list("text", flat=True))
+
+        assert seen(Reader(Role.REVIEWER, other)) == ["done"]
+        assert seen(Reader(Role.REVIEWER, kim)) == seen(Reader(Role.LEAD, other)) == ["done", "half"]
+
     def test_never_reach_into_another_project(self, project):
         other = make_project()
         group = Template.objects.create(project=other)
@@ -109,7 +159,7 @@ class TestFilters:
             {"template": "x"}, {"template": "9" * 40}, {"since": "yesterday"}, {"until": "2025-02-31"},
             {"other": "nobody"}, {"voter": "gpt", "other": "gemini", "other_said": "moonish"},
             {"voter": "gpt", "other": "gemini", "answers": "loud"}, {"other": "gemini", "answers": "same"},
-            {"voter": "gpt", "answers": "same"},
+            {"voter": "gpt", "answers": "same"}, {"flag": "meh"}, {"reviewer": "nobody"},
         ],
     )  # fmt: skip
     def test_that_make_no_sense_say_so(self, project, asked):

@@ -6,12 +6,13 @@ from django.utils import timezone
 
 from annotate.agreement import Share
 from annotate.funnel import funnel_of, held_by, read, what_next
-from annotate.models import LabelSource, Voter
+from annotate.models import Disagreement, LabelSource, Role, Voter
+from annotate.models.review import Stream
 from annotate.models.tally import fold
 from annotate.shares import label_table, split
 from annotate.templatetags.shapes import ago, coefficient, facts, money, number, percent, spread
 
-from .make import make_label, make_post, make_project, make_vote
+from .make import make_label, make_member, make_post, make_project, make_vote
 
 
 def make_voter(project, name, provider="openai"):
@@ -30,11 +31,14 @@ class TestFunnel:
         make_post(project, label="bullish", vote_count=2)
         make_post(project, label="bullish", label_source="review", holdout=True, vote_count=2)
         make_post(project, state="contested", vote_count=2)
+        make_post(project, state="aside", vote_count=2)
         make_post(make_project(), label="bearish")
-        seen = funnel_of(project)
-        assert (seen.imported, seen.voted, seen.waiting, seen.settled, seen.contested) == (4, 3, 1, 2, 1)
-        assert (seen.reviewed, seen.holdout, seen.labelled) == (1, 1, 2)
-        assert seen.by_label == {make_label(project, "bullish").pk: {"consensus": 1, "review": 1}}
+        seen, bullish = funnel_of(project), make_label(project, "bullish").pk
+        assert (seen.imported, seen.voted, seen.waiting, seen.settled, seen.contested) == (5, 4, 1, 2, 1)
+        assert (seen.aside, seen.reviewed, seen.holdout, seen.labelled) == (1, 1, 1, 2)
+        assert seen.by_label == {bullish: {"consensus": 1, "review": 1}}
+        assert seen.by_label_told == {bullish: {"consensus": 1}}
+        assert sum(part.posts for part in seen.states) == 5
 
     def test_it_follows_a_post_that_changes_or_goes(self, project):
         post, gone = make_post(project), make_post(project)
@@ -97,21 +101,31 @@ class TestFunnel:
 
 @pytest.mark.django_db
 class TestNext:
-    def buttons(self, project, is_admin=True):
-        return [step.button for step in what_next(project, funnel_of(project), is_admin)]
+    def buttons(self, project, role=Role.ADMIN):
+        return [step.button for step in what_next(project, funnel_of(project), role)]
 
     def test_an_empty_project_wants_labels_posts_and_guidelines(self):
         assert self.buttons(make_project(labels=())) == ["Add labels", "Import posts", "Write guidelines"]
 
     def test_others_are_not_sent_where_they_may_not_go(self):
-        assert self.buttons(make_project(labels=()), is_admin=False) == []
+        assert self.buttons(make_project(labels=()), Role.LEAD) == []
 
-    def test_contested_posts_come_before_waiting_ones(self):
+    def test_what_is_to_be_reviewed_comes_before_what_waits_for_votes(self):
         project = make_project(guidelines="Look.")
         make_post(project)
-        make_post(project, state="contested")
-        assert self.buttons(project) == ["See the contested", "Start voting"]
-        assert self.buttons(project, is_admin=False) == ["See the contested", "See the waiting"]
+        Disagreement.objects.create(project=project, post=make_post(project, state="contested"), why="split")
+        assert self.buttons(project) == ["Review", "Start voting"]
+        assert self.buttons(project, Role.REVIEWER) == ["Review", "See the waiting"]
+        assert what_next(project, funnel_of(project), Role.REVIEWER)[0].url == f"/p/{project.slug}/review"
+
+    def test_what_people_differ_on_is_work_for_leads_alone(self, client):
+        project = make_project(guidelines="Look.")
+        post = make_post(project, state="contested")
+        Disagreement.objects.create(project=project, post=post, why="split", stream=Stream.CONFLICT)
+        assert self.buttons(project, Role.LEAD) == ["Review"]
+        assert self.buttons(project, Role.REVIEWER) == []
+        client.force_login(make_member(project))
+        assert "is for leads" in client.get(f"/p/{project.slug}/").content.decode()
 
     def test_a_settled_project_wants_nothing(self):
         project = make_project(guidelines="Look.")

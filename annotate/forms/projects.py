@@ -12,7 +12,7 @@ from django_q.tasks import async_task
 from annotate.colours import PALETTE
 from annotate.funnel import held_by
 from annotate.models import Event, Label, Project, User
-from annotate.models.project import Rule
+from annotate.models.project import Rule, VotesShown
 from annotate.project_presets import BLANK, Preset, available, make_project
 
 if TYPE_CHECKING:  # Django's form classes take no parameters where they run
@@ -55,12 +55,13 @@ class NewProjectForm(forms.Form):
 class PercentField(forms.FloatField):
     """A share, written and read as a percentage."""
 
-    def __init__(self, **options: Any) -> None:
-        told = {"min_value": "A share is at least 0%%.", "max_value": "A share is at most 100%%."}
-        super().__init__(min_value=0, max_value=1, error_messages=told, **options)
+    def __init__(self, most: float = 1, **options: Any) -> None:
+        told = {"min_value": "This share is at least 0%%.", "max_value": f"This share is at most {100 * most:g}%%."}
+        self.most = 100 * most
+        super().__init__(min_value=0, max_value=most, error_messages=told, **options)
 
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        return {"min": 0, "max": 100, "step": "any"}
+        return {"min": 0, "max": f"{self.most:g}", "step": "any"}
 
     def prepare_value(self, value: Any) -> Any:
         return f"{100 * value:g}" if isinstance(value, float) else value
@@ -78,6 +79,13 @@ RULES = {
     Rule.WEIGHTED: "A model of who errs how (Dawid and Skene) is fitted on all votes, again after each run. "
     "With two voters, both must agree.",
 }
+# When the machines' votes are shown, for whoever chooses.
+SHOWN = {
+    VotesShown.ASKED: "A key on the review screen shows them. Who had seen which votes is stored with each answer.",
+    VotesShown.START: "Quicker, and people follow what they see. Audits, known answers and posts for two people "
+    "stay blind.",
+    VotesShown.AFTER: "Nobody is swayed, and everybody learns how the machines voted.",
+}
 SETTLES = {"consensus", "least_confidence", "audit_rate"}  # a change of these looks at every voted post again
 
 
@@ -87,32 +95,52 @@ class ProjectForm(ProjectFormBase):
         help_text="Of the posts that voters settle, this share goes to people as if it were contested. "
         "Only that tells how wrong the settled labels are.",
     )
+    double_rate = PercentField(
+        label="Decided by two people, in %",
+        help_text="Of the posts contested from now on, blind to each other; where they differ, a lead decides. "
+        "Audits always want two.",
+    )
+    check_rate = PercentField(
+        most=0.5,
+        label="Known answers slipped in, in %",
+        help_text="Posts of the locked test set, unmarked among the others: they tell how well each person decides. "
+        "0 takes them away.",
+    )
 
     class Meta:
         model = Project
         fields = (
             "name", "question", "guidelines", "asks_incongruous", "consensus", "least_confidence", "audit_rate",
+            "votes_shown", "hide_voters", "double_rate", "check_rate",
         )  # fmt: skip
         labels = {
             "guidelines": "What tells the labels apart",
             "consensus": "The label stands where",
             "least_confidence": "Least confidence",
+            "votes_shown": "Reviewers see the machines' votes",
         }
         help_texts = {
             "guidelines": "Markdown, with examples of the hard cases.",
             "consensus": "",
+            "votes_shown": "",
+            "hide_voters": "Voters are then called A, B and so on, in another order for every post.",
             "least_confidence": "From 0 to 1. A voter that says it is less sure than this makes the post contested. "
             "Blank: confidence does not matter.",
         }
         widgets = {
             "guidelines": forms.Textarea(attrs={"rows": 12, "class": "guidelines"}),
             "consensus": forms.RadioSelect,
+            "votes_shown": forms.RadioSelect,
             "least_confidence": forms.NumberInput(attrs={"min": 0, "max": 1, "step": "any"}),
         }
 
     @property
     def rules(self) -> Iterator[tuple[forms.boundfield.BoundWidget, str]]:
         return zip(self["consensus"].subwidgets, (RULES[rule] for rule in Rule), strict=True)
+
+    @property
+    def moments(self) -> Iterator[tuple[forms.boundfield.BoundWidget, str]]:
+        return zip(self["votes_shown"].subwidgets, (SHOWN[moment] for moment in VotesShown), strict=True)
 
 
 class LabelForm(LabelFormBase):
@@ -223,4 +251,6 @@ def save(form: ProjectForm, rows: LabelFormSet, by: User) -> Project:
         Event.record("settings changed", user=by, project=project, changed=changed)
     if SETTLES & set(changed):
         async_task("annotate.tasks.settle_project", project.pk)
+    if "check_rate" in changed:
+        async_task("annotate.tasks.change_checks", project.pk)
     return project

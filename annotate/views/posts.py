@@ -8,18 +8,20 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import requires
+from annotate.blindness import Reader, knows_label, reader_of
 from annotate.browse import ANSWERS, Filters, matching, page_of, write_key
 from annotate.models import LabelSource, Post, Project, Role, State, Template
-from annotate.story import story_of
+from annotate.models.review import FLAGS
+from annotate.story import flag_of, story_of
 
-MORE = {"voter", "said", "other", "other_said", "answers", "since", "until", "order", "holdout"}
+MORE = {"voter", "said", "other", "other_said", "answers", "since", "until", "order", "holdout", "flag", "reviewer"}
 
 
 @require_safe
 @requires(Role.REVIEWER)
 def posts(request: HttpRequest, project: Project) -> HttpResponse:
     filters = Filters.from_query(request.GET.dict())
-    match = matching(project, filters)
+    match = matching(project, filters, reader_of(request))
     count = match.count()
     context = {
         "project": project,
@@ -35,6 +37,7 @@ def posts(request: HttpRequest, project: Project) -> HttpResponse:
         "labels": list(project.labels.all()),
         "voters": list(project.voters.values_list("name", flat=True)),
         "answers": ANSWERS.items(),
+        "flags": [(flag.value, flag.label) for flag in FLAGS],
     }
     return render(request, "annotate/posts.html", context)
 
@@ -46,10 +49,11 @@ def post(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
         project.posts.select_related("image", "label", "template", "import_run").defer("search"), pk=pk
     )
     filters = Filters.from_query(request.GET.dict())
-    before, after = neighbours(project, filters, shown)
+    reader = reader_of(request)
+    before, after = neighbours(project, filters, shown, reader)
     context = {
-        "project": project, "post": shown, "story": story_of(shown),
-        "name": name_of(shown), "facts": [(name, told(value)) for name, value in shown.meta.items()],
+        "project": project, "post": shown, "story": story_of(shown, reader), "flag": flag_of(shown),
+        "name": name_of(shown), "facts": facts(shown) if knows_label(reader, shown) else [],
         "tail": tail(request), "filters": filters, "before": before, "after": after,
     }  # fmt: skip
     return render(request, "annotate/post.html", context)
@@ -65,15 +69,20 @@ def name_of(post: Post) -> str:
     return f"Post {post.pk}" if post.content_hash.startswith(post.external_id) else post.external_id
 
 
+def facts(post: Post) -> list[tuple[str, str]]:
+    """What came with the post; its label may be among it, under any name."""
+    return [(name, told(value)) for name, value in post.meta.items()]
+
+
 def told(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def neighbours(project: Project, filters: Filters, shown: Post) -> tuple[Post | None, Post | None]:
+def neighbours(project: Project, filters: Filters, shown: Post, reader: Reader) -> tuple[Post | None, Post | None]:
     """The posts on either side in the list that the reader came from."""
-    found = matching(project, filters).posts
+    found = matching(project, filters, reader).posts
     key = write_key(shown)
     before = page_of(found, filters, {"before": key}, size=1).posts
     after = page_of(found, filters, {"after": key}, size=1).posts

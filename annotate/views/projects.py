@@ -39,11 +39,12 @@ def new(request: HttpRequest) -> HttpResponse:
 def project(request: HttpRequest, project: Project) -> HttpResponse:
     counts = funnel.funnel_of(project)
     role: Role = request.role  # type: ignore[attr-defined]
+    is_lead = role.covers(Role.LEAD)  # the labels of the locked test set are told to no reviewer
     context = {
         "project": project,
         "funnel": counts,
-        "table": label_table(project.labels.all(), counts.by_label),
-        "steps": funnel.what_next(project, counts, role.covers(Role.ADMIN)),
+        "table": label_table(project.labels.all(), counts.by_label if is_lead else counts.by_label_told),
+        "steps": funnel.what_next(project, counts, role),
         "events": project.events.select_related("user")[:RECENT_EVENTS],
     }
     return render(request, "annotate/project.html", context)

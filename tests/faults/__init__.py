@@ -1,0 +1,1 @@
+"""Broken on purpose: real processes and real connections, killed while people work."""
