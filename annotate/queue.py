@@ -120,8 +120,14 @@ def waiting_for(project: Project, role: Role, exactly: bool = False) -> int:
 
 def held(seat: Seat) -> list[int]:
     """What this tab still holds, in the order in which it came: a reload shows the same post."""
-    mine = of_seat(seat).filter(held_until__gt=timezone.now()).order_by("held_since", "pk")
-    return list(mine.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT id FROM annotate_disagreement
+               WHERE holder_id = %s AND project_id = %s AND tab = %s AND closed IS NULL AND held_until > now()
+               ORDER BY held_since, id""",
+            [seat.user.pk, seat.project.pk, seat.tab],
+        )
+        return [pk for (pk,) in cursor.fetchall()]
 
 
 def of_seat(seat: Seat) -> QuerySet[Disagreement]:
