@@ -68,7 +68,7 @@ def by_api(world: World, wire: Wire, person: int, decisions: int) -> Times:
     return times
 
 
-def by_screen(world: World, wire: Wire, person: int, decisions: int) -> Times:
+def by_screen(world: World, wire: Wire, person: int, decisions: int, pause: float = 0) -> Times:
     """One round trip decides and brings the post after the next: two are at hand already."""
     times, label, tab = Times(), next(iter(world.labels)), f"tab-{person}"
     held = wire.expect(f"/p/{world.slug}/review/fill", {"tab": tab, "holding": []})["held"]
@@ -77,7 +77,13 @@ def by_screen(world: World, wire: Wire, person: int, decisions: int) -> Times:
         began = time.perf_counter()
         held = wire.expect(f"/p/{world.slug}/review/decide", sent)["held"]
         times.decide.append(time.perf_counter() - began)
+        time.sleep(pause)
     return times
+
+
+def at_a_persons_pace(world: World, wire: Wire, person: int, decisions: int) -> Times:
+    """Still four posts a second each, which nobody reads."""
+    return by_screen(world, wire, person, min(decisions, 100), pause=0.25)
 
 
 Way = Callable[[World, Wire, int, int], Times]
@@ -160,6 +166,7 @@ def compare(posts: int) -> dict[str, dict[str, float]]:
     os.environ["DJANGO_SETTINGS_MODULE"] = "annotate.settings"
     figures = {"bare": floor, "API": measure("API", by_api, world, waiting)}
     figures["screen"] = measure("review screen", by_screen, world, waiting)
+    figures["screen, with pauses"] = measure("screen, 4 a second each", at_a_persons_pace, world, waiting)
     if KILLED:
         break_it(world)
     return figures
