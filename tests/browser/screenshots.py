@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 from tests.browser.chromium import found
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
-PAGES = {"home": "/p/demo/", "posts": "/p/demo/posts"}
+PAGES = {"home": "/p/demo/", "posts": "/p/demo/posts", "review": "/p/demo/review"}
 
 
 def main(login_link: str) -> None:
