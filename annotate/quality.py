@@ -276,8 +276,16 @@ def unanswered(project: Project) -> int:
 
 
 # --- In words
+VAGUE = 0.1  # either way: what is known no better than that is told as a range
+
+
 def sentence(of: Estimate) -> str:
     told = "audit" if of.audits == 1 else "audits"
+    if of.half_width > VAGUE:
+        return (
+            f"From {span_words(of.low, of.high)} of the {of.posts:,} labels that machines settled are wrong (95%): "
+            f"{of.audits:,} blind {told} cannot tell it more exactly."
+        )
     return (
         f"About {rate_words(of.rate, of.low, of.high)} of the {of.posts:,} labels that machines settled are wrong "
         f"(95%: {span_words(of.low, of.high)}), from {of.audits:,} blind {told}."

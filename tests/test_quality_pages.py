@@ -162,13 +162,16 @@ class TestDecidedPosts:
 
 
 def test_the_projects_home_tells_it_to_leads_in_one_sentence(client):
-    project = make_project(audit_rate=1)
-    agreed(project)
+    project = make_project(audit_rate=0.5)
+    while not Disagreement.objects.exists():
+        agreed(project)
+    for _ in range(9):
+        agreed(project)
     answer(seat(project), "bullish")
     client.force_login(make_member(project, Role.LEAD))
     home = client.get(f"/p/{project.slug}/").content.decode()
     address = f"/p/{project.slug}/quality/headline"
     assert address in home
-    assert "from 1 blind audit" in client.get(address).content.decode()
+    assert "1 blind audit cannot tell it more exactly" in client.get(address).content.decode()
     client.force_login(make_member(project))
     assert address not in client.get(f"/p/{project.slug}/").content.decode()

@@ -163,7 +163,7 @@ def main() -> None:
     server = subprocess.Popen([sys.executable, "-m", "tests.model_server", str(PORT), "0.05"], cwd=ground.ROOT)
     try:
         ground.wait_until_open(PORT)
-        for count in (1_000, 10_000):
+        for count in (1_000, 10_000, 100_000):
             subprocess.run([sys.executable, "-m", "tests.bench.voting", str(count)], check=True)
         ground.django_on_fresh_database("voting")
         for provider, bare in (("openai", bare_openai), ("gemini", bare_gemini)):
