@@ -8,7 +8,7 @@ from django.utils import timezone
 from . import ballots, deciding, queue, settling, targeting, weighing
 from .importing import doors
 from .importing.running import carry_out
-from .models import Disagreement, ImportRun, Project, Targeting, tally
+from .models import Disagreement, ImportRun, Project, Role, Targeting, tally
 from .models.importing import ImportState
 from .models.project import Rule
 from .models.review import Stream
@@ -71,10 +71,14 @@ def change_checks(pk: int) -> None:
 
 def let_stand() -> None:
     """Whoever is asked for a second opinion may have left. A few sets of people stand for any number of posts."""
-    half_answered = Disagreement.objects.filter(closed=None, answers__gt=0).exclude(stream=Stream.CONFLICT)
-    answered_by = half_answered.order_by().values_list("project", "passed").distinct()
-    parties = list(answered_by)
-    projects = Project.objects.in_bulk({project for project, _ in parties})
-    alone = {pk for pk, passed in parties if not queue.somebody_else(projects[pk], passed)}
+    half_answered = Disagreement.objects.filter(closed=None, answers__gt=0).exclude(passed=[])
+    parties = list(half_answered.order_by().values_list("project", "passed", "stream").distinct())
+    projects = Project.objects.in_bulk({project for project, *_ in parties})
+    needed = {Stream.CONFLICT: Role.LEAD}
+    alone = {
+        pk
+        for pk, passed, stream in parties
+        if not queue.somebody_else(projects[pk], passed, needed.get(Stream(stream), Role.REVIEWER))
+    }
     for pk in alone:
         deciding.let_stand(pk)

@@ -86,11 +86,6 @@ class TestFunnel:
         assert [seen[project.pk].imported for project in projects] == [0, 1, 2, 3]
         assert [sum(v.votes for v in seen[project.pk].voters) for project in projects] == [0, 1, 2, 3]
 
-    def test_the_contested_of_a_project_are_counted_in_one_query(self, project, django_assert_num_queries):
-        make_post(project, state="contested")
-        with django_assert_num_queries(1):
-            assert (project.contested_count, project.contested_count) == (1, 1)
-
     def test_it_says_what_holds_a_label(self, project):
         label = make_label(project, "bullish")
         assert held_by(label) == ""

@@ -79,6 +79,18 @@ def test_when_the_second_person_leaves_the_first_answer_stands():
     assert (post.state, post.label.name, post.label_source) == ("settled", "bullish", "review")
 
 
+def test_when_the_only_lead_leaves_whoever_is_lead_next_may_decide():
+    project = make_project()
+    contested(project)
+    lead, party = make_member(project, Role.LEAD), make_member(project)
+    Disagreement.objects.update(stream=Stream.CONFLICT, answers=2, passed=[party.pk])
+    tasks.every_minute()
+    assert Disagreement.objects.get().passed == [party.pk]
+    Membership.objects.filter(user=lead).delete()
+    tasks.every_minute()
+    assert Disagreement.objects.get().passed == []
+
+
 def test_many_that_wait_for_a_second_person_cost_what_one_does():
     project = make_project()
     first, _ = make_member(project), make_member(project)

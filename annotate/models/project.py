@@ -98,11 +98,6 @@ class Project(models.Model):
         told = ";".join(f"{label.pk}{label.colour}" for label in self.labels.all())
         return hashlib.sha256(told.encode()).hexdigest()[:10]
 
-    @cached_property
-    def contested_count(self) -> int:
-        contested: int = self.tallies.filter(state="contested").aggregate(n=models.Sum("posts", default=0))["n"]
-        return contested
-
     @staticmethod
     def free_slug(name: str) -> str:
         stem = slugify(name)[:50] or "project"
