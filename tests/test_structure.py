@@ -12,7 +12,7 @@ ROOMS = ("annotate", "labeling", "modeling")
 MAY_NAME_THE_WINGS = {"annotate/settings.py", "annotate/urls.py"}
 HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "sklearn", "scipy", "pandas"}
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "services", "common", "core", "base", "managers", "signals", "misc"}
-PURE_IN_ANNOTATE = ("agreement", "audit", "colours", "consensus", "reliability", "risk", "verdict")
+PURE_IN_ANNOTATE = ("agreement", "audit", "colours", "consensus", "harmless", "reliability", "risk", "verdict")
 PURE = {f"annotate/{name}.py" for name in PURE_IN_ANNOTATE} | {"modeling/metrics.py"}
 # In annotate/importing a format yields rows and knows no tables; these carry the rows there.
 CARRIERS = {f"annotate/importing/{name}.py" for name in ("load", "grouping", "running", "doors")}
