@@ -40,6 +40,7 @@ def note(part: Part, prompt: Prompt) -> Wording:
     latest = part.wordings.first()
     if latest and latest.hash == prompt.hash:
         return latest
+    Voter.objects.filter(pk=part.voter_id).update(words=prompt.wording)
     return part.wordings.create(hash=prompt.hash, text=prompt.wording)
 
 

@@ -351,6 +351,8 @@ class TestWords:
         carry_out(make_run(project, voter))
         first, second = Wording.objects.order_by("pk")
         assert (first.part, first.hash) == (run.parts.get(), second.hash)
+        voter.refresh_from_db()
+        assert voter.words == second.text
         before_the_post = provider.asked[0].partition("The words of the post:")[0].strip()
         assert before_the_post in first.text
         assert "What sentiment?" in before_the_post

@@ -4,6 +4,7 @@ from .importing import ImportRun
 from .people import ApiToken, Invitation, Membership, Role, User
 from .post import Image, LabelSource, Post, State, Template
 from .project import Label, Project
+from .removal import Removal
 from .review import Disagreement, Review, Targeting
 from .tally import QueueTally, Tally, VoteTally
 from .vote import Vote, Voter
@@ -22,6 +23,7 @@ __all__ = [
     "Post",
     "Project",
     "QueueTally",
+    "Removal",
     "Review",
     "Role",
     "State",

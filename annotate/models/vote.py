@@ -16,6 +16,7 @@ class Voter(models.Model):
     model = models.CharField(max_length=120, blank=True)
     parameters = models.JSONField(default=dict, blank=True)
     prompt = models.TextField(blank=True)
+    words = models.TextField(blank=True, editable=False, help_text="All that it read beside the post, when last asked.")
     fingerprint = models.CharField(max_length=64, editable=False)
     # Not part of what a voter is: how fast it may be asked, and whether consensus waits for it.
     limits = models.JSONField(default=dict, blank=True)
