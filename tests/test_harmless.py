@@ -21,7 +21,7 @@ def test_ordinary_words_are_left_alone(plain):
     assert harmless(plain) == plain
 
 
-@given(st.text(alphabet=st.sampled_from([*"<>[]|/aZ ", BREAK, "image", "INST"]), max_size=40))
+@given(st.lists(st.sampled_from([*"<>[]|/aZ ", BREAK, "image", "INST"]), max_size=40).map("".join))
 def test_a_post_comes_back_as_it_was(text):
     assert restored(harmless(text)) == text
     assert not any(sign in harmless(text) for sign in ("<image>", "[INST]", "</a>"))
