@@ -19,7 +19,7 @@ from .project_presets import make_project
 Say = Callable[[str], None]
 DEMO = "demo"
 HOLDOUT = 107  # as small as the test sets this is built for
-SWEEPS = ("annotate.tasks.every_minute", "labeling.tasks.every_minute")
+SWEEPS = ("annotate.tasks.every_minute", "labeling.tasks.every_minute", "modeling.tasks.every_minute")
 
 
 def migrate(say: Say) -> None:

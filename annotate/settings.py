@@ -63,6 +63,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [SITE_URL])
 INSTALLED_APPS = [
     "annotate",
     "labeling",
+    "modeling",
     "annotate.site_admin.SiteAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

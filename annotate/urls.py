@@ -64,6 +64,7 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:pk>/stop", imports.stop, name="import_stop"),
     path("p/<slug:slug>/imports/<int:pk>/report.csv", imports.report, name="import_report"),
     path("", include("labeling.urls")),
+    path("", include("modeling.urls")),
     path("api/", api_urls),
     path("admin/", admin.site.urls),
 ]
