@@ -17,6 +17,7 @@ from ninja import Field, NinjaAPI, Query, Schema, Status
 from ninja.errors import HttpError
 from ninja.security import HttpBearer, SessionAuth
 
+from . import removing
 from .access import me, project_for
 from .api_review import LabelOut, router
 from .blindness import knows_label, reader_of
@@ -236,6 +237,18 @@ def post(request: HttpRequest, slug: str, post_id: int) -> Post:
     return get_object_or_404(within, pk=post_id if post_id < 2**63 else 0)
 
 
+@api.delete("/projects/{slug}/posts/{post_id}", response={204: None}, summary="Remove a post for good")
+def remove_post(request: HttpRequest, slug: str, post_id: int, reason: str = "") -> Status[None]:
+    """For legal reasons: with its votes, its answers and its picture. It cannot be undone, and it cannot come back."""
+    within = open_project(request, slug, Role.ADMIN).posts.defer("search")
+    going = get_object_or_404(within, pk=post_id if post_id < 2**63 else 0)
+    try:
+        removing.remove(going, me(request), reason)
+    except removing.NotRemoved as refusal:
+        raise HttpError(422, str(refusal)) from refusal
+    return Status(204, None)
+
+
 @api.get("/projects/{slug}/images/{name}", openapi_extra={"responses": {200: {"description": "The picture."}}})
 def image(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
     return media.image(request, slug, name)
@@ -282,8 +295,12 @@ def import_state(request: HttpRequest, slug: str, import_id: int) -> ImportRun:
 
 api.add_router("", router)
 
-# The API asks for its own authentication; its documentation stays behind the login.
-urls = api.urls
-for pattern in urls[0]:
-    if isinstance(pattern, URLPattern) and pattern.name not in {"openapi-view", "openapi-json"}:
-        pattern.callback.login_required = False  # type: ignore[attr-defined]
+
+def mounted() -> tuple[Any, ...]:
+    """With the wings' routers, which `urls` adds. The API asks for its own authentication; its documentation stays
+    behind the login."""
+    urls: tuple[Any, ...] = api.urls
+    for pattern in urls[0]:
+        if isinstance(pattern, URLPattern) and pattern.name not in {"openapi-view", "openapi-json"}:
+            pattern.callback.login_required = False  # type: ignore[attr-defined]
+    return urls

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from .deciding import in_shuffled_order
 from .models import Review, Role, Vote
 from .models.project import VotesShown
-from .models.review import Instead, Stream
+from .models.review import BROUGHT, Instead, Stream
 from .queue import Seat
 
 WORDS = 80  # characters of a post that name it in passing
@@ -205,7 +205,7 @@ class Last(TypedDict):
 
 
 def last_decision(seat: Seat) -> Last | None:
-    mine = Review.objects.filter(project=seat.project, reviewer=seat.user, undone=None).order_by("-pk")
+    mine = Review.objects.filter(~BROUGHT, project=seat.project, reviewer=seat.user, undone=None).order_by("-pk")
     review = mine.select_related("label", "disagreement").first()
     if not review:
         return None

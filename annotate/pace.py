@@ -6,7 +6,7 @@ from django.db.models import Aggregate, Count, FloatField
 from django.utils import timezone
 
 from .models import Review
-from .models.review import Instead
+from .models.review import BROUGHT, Instead
 from .queue import Seat
 
 
@@ -25,6 +25,6 @@ class Today(TypedDict):
 
 def today(seat: Seat) -> Today:
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    mine = Review.objects.filter(project=seat.project, reviewer=seat.user, undone=None, at__gte=midnight)
+    mine = Review.objects.filter(~BROUGHT, project=seat.project, reviewer=seat.user, undone=None, at__gte=midnight)
     told = mine.exclude(instead=Instead.SKIP).aggregate(n=Count("pk"), pace=Median("seconds"))
     return Today(n=told["n"], pace=told["pace"])

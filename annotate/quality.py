@@ -14,7 +14,7 @@ from . import audit
 from .agreement import Share
 from .audit import Audited, Estimate, Needed, Population, Quality, Span
 from .models import Disagreement, Label, LabelSource, Project, QueueTally, Review, Tally
-from .models.review import Instead, Stream, Why
+from .models.review import BROUGHT, Instead, Stream, Why
 
 MACHINES = (LabelSource.CONSENSUS, LabelSource.MODEL)
 TIERS = (Why.SPLIT, Why.UNSURE, Why.ABSTAINED)
@@ -101,7 +101,7 @@ def population(now: Population, people: Iterable[Decided]) -> Population:
 CHECKS = """
 SELECT count(*) FILTER (WHERE review.label_id = post.label_id), count(review.label_id)
 FROM annotate_post AS post
-JOIN annotate_disagreement AS d ON d.post_id = post.id AND d.why = 'check'
+JOIN annotate_disagreement AS d ON d.post_id = post.id AND d.why = 'check' AND d.answers = 0 -- those of an import have
 JOIN annotate_review AS review
   ON review.disagreement_id = d.id AND review.undone IS NULL AND review.label_id IS NOT NULL
 WHERE post.project_id = %s AND post.holdout AND post.label_source IN ('import', 'review')
@@ -245,7 +245,7 @@ class Plan(NamedTuple):
 
 def read(project: Project) -> Overview:
     people, now = decided(project), settled_now(project)
-    answered = Review.objects.filter(project=project, undone=None).exclude(instead=Instead.SKIP)
+    answered = Review.objects.filter(~BROUGHT, project=project, undone=None).exclude(instead=Instead.SKIP)
     return Overview(
         project=project,
         quality=estimate(project, population(now, people)),

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from .models import Disagreement, Post, Project, QueueTally, Review, Role, User
 from .models.project import VotesShown
-from .models.review import Instead, Stream, Why
+from .models.review import BROUGHT, Instead, Stream, Why
 from .settling import BY_PEOPLE
 
 LEASE = timedelta(minutes=5)
@@ -223,6 +223,6 @@ def somebody_else(project: Project, besides: Collection[int], least: Role = Role
     if least != Role.REVIEWER:
         return members.filter(role__in=[role for role in Role if role.covers(least)]).exists()
     looks = Q(role__in=[Role.REVIEWER, Role.LEAD]) | Q(
-        user__in=Review.objects.filter(project=project).values("reviewer")
+        user__in=Review.objects.filter(~BROUGHT, project=project).values("reviewer")
     )
     return members.filter(looks).exists()

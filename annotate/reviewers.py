@@ -16,8 +16,9 @@ from .reliability import Work
 WEEKS = 12
 TOTAL = date.max  # stands for all weeks together
 
-# What counts as an answer: not a skip, and not taken back. Independent are those on one post that people gave without
-# seeing each other's, which a lead's word is not; the truth of a check is known otherwise than from machines.
+# What counts as an answer: given here (see BROUGHT of a Review), not a skip, and not taken back. Independent are those
+# on one post that people gave without seeing each other's, which a lead's word is not; the truth of a check is known
+# otherwise than from machines.
 ANSWERS = """
 WITH answer AS (
   SELECT review.reviewer_id, review.disagreement_id, review.label_id, review.seconds,
@@ -29,6 +30,7 @@ WITH answer AS (
     ON post.id = d.post_id AND d.why = 'check' AND post.holdout AND post.label_source IN ('import', 'review')
   WHERE review.project_id = %(project)s AND review.at >= %(since)s AND review.at < %(until)s
     AND review.undone IS NULL AND review.instead <> 'skip'
+    AND NOT (d.closed IS NOT NULL AND d.was_state = '' AND d.answers > 0)
     AND (%(person)s::bigint IS NULL OR review.disagreement_id IN (
       SELECT disagreement_id FROM annotate_review WHERE project_id = %(project)s AND reviewer_id = %(person)s
     ))

@@ -1,12 +1,12 @@
 """A post's whole story, in the order it happened, as far as its reader may know it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from .blindness import Reader, knows_label, told_disagreements, told_reviews
 from .models import Disagreement, ImportRun, Label, LabelSource, Post, Review, State, Vote
-from .models.review import Instead, Why
+from .models.review import BROUGHT_ALONG, Instead, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def voted(post: Post) -> list[Chapter]:
 
 def settled_by_votes(post: Post) -> list[Chapter]:
     """Where it was never contested. What was contested first tells itself how that ended."""
-    waited = list(Disagreement.objects.filter(post=post).select_related("was_label"))
+    waited = list(Disagreement.objects.filter(~BROUGHT_ALONG, post=post).select_related("was_label"))
     label = post.label if post.label_source == LabelSource.CONSENSUS else settled_before(waited)
     if not label or any(disagreement.why not in OPENED for disagreement in waited):
         return []
@@ -69,12 +69,23 @@ def people(post: Post, reader: Reader) -> Iterator[Chapter]:
     told = Review.objects.filter(told_reviews(reader), disagreement__in=waited).select_related("reviewer", "label")
     answers = list(told.order_by("pk"))
     for disagreement in waited:
+        if disagreement.was_brought:
+            yield from brought_along(disagreement, answers)
+            continue
         title, detail = OPENED.get(Why(disagreement.why), ("Contested", f"{disagreement.get_why_display()}."))
         yield Chapter(disagreement.opened, title, detail)
         for answer in answers:
             if answer.disagreement_id == disagreement.pk:
                 yield Chapter(answer.at, answer_title(answer), review=answer)
         yield from ended(disagreement)
+
+
+def brought_along(disagreement: Disagreement, answers: Iterable[Review]) -> Iterator[Chapter]:
+    """Asked and answered before the post came to us: why it was asked there is told beside what was said."""
+    asked = f"It came with an import. Why it was asked there: {disagreement.get_why_display().lower()}."
+    for answer in answers:
+        if answer.disagreement_id == disagreement.pk:
+            yield Chapter(answer.at, f"{answer_title(answer)}, elsewhere", asked, review=answer)
 
 
 def answer_title(answer: Review) -> str:

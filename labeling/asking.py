@@ -41,12 +41,20 @@ class Questions:
         posts = list(
             pending_posts(self.run, self.part).filter(pk__gt=self.after).order_by("pk").select_related("image")[:size]
         )
-        page = [Pending(post.pk, self.writer.ask(post)) for post in posts]
+        page = [pending for post in posts if (pending := self.pending(post))]
         if posts:  # only now: a page that could not be read is read again
             self.after = posts[-1].pk
         if self.left is not None:
             self.left -= len(posts)
-        return page
+        return page if page or not posts else self.next_page()
+
+    def pending(self, post: Post) -> Pending | None:
+        try:
+            return Pending(post.pk, self.writer.ask(post))
+        except FileNotFoundError:
+            if Post.objects.filter(pk=post.pk).exists():
+                raise
+            return None  # it was removed since the page was read, and its picture with it
 
     @cached_property
     def writer(self) -> "Writer":

@@ -3,14 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from annotate import settling
+from annotate import removing, settling
 from annotate.models import Event
 
 from .models import Failure, Part, RunState, VotingRun
@@ -56,7 +56,8 @@ def store(run: VotingRun, batches: Sequence[Batch]) -> str:
     if not mine(run).update(heartbeat=timezone.now()):
         raise LostClaim
     posts: list[int] = []
-    for batch in batches:
+    there = removing.staying([result.post for batch in batches for result in batch.results])
+    for batch in (replace(batch, results=[r for r in batch.results if r.post in there]) for batch in batches):
         stored = insert_votes(batch)
         posts += stored
         keep_failures(batch)
@@ -80,7 +81,6 @@ def insert_votes(batch: Batch) -> list[int]:
                    %s::bool[], %s::text[], %s::int[], %s::int[], %s::numeric[], %s::int[])
                  AS new (post, label, confidence, probabilities, reason, text_reading, image_reading, incongruous,
                    raw, tokens_in, tokens_out, cost, latency_ms)
-               WHERE EXISTS (SELECT FROM annotate_post WHERE id = new.post)
                ON CONFLICT (post_id, voter_id) DO NOTHING RETURNING post_id""",
             [batch.part.voter_id, *(list(column) for column in zip(*rows, strict=True))],
         )

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Max, Min
 from django.utils import timezone
 
-from annotate.models import Post
+from annotate import removing
 
 from . import pricing, wording
 from .asking import Pending, Questions
@@ -106,8 +106,8 @@ def record(look: "Round", seat: "Seat", chunk: Chunk) -> Batch:
     batch = Batch.objects.create(
         part=seat.part, number=number + 1, requests=len(chunk.posts), wording=wording.note(seat.part, chunk.prompt)
     )
-    there = Post.objects.filter(pk__in=list(chunk.posts)).values_list("pk", flat=True)
-    taken = [BatchPost(batch=batch, post_id=post, most=chunk.posts[post]) for post in there]
+    there = removing.staying(chunk.posts)
+    taken = [BatchPost(batch=batch, post_id=post, most=most) for post, most in chunk.posts.items() if post in there]
     BatchPost.objects.bulk_create(taken, batch_size=5000)
     look.account()
     return batch

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from annotate.spreadsheets import restored
+
 from .cells import storable
 from .columns import MAX_COLUMNS, Record
 from .rows import Refused, Unreadable
@@ -14,6 +16,7 @@ DELIMITERS = ",;\t|"
 NO_DELIMITER = "\x1f"  # of a file of one column, whose texts may hold all of the others
 SAMPLE_CHARACTERS = 64 * 1024
 SAMPLE_ROWS = 30
+OURS = frozenset({"label_source", "split", "group"})  # columns of our own export, which keeps formulas from running
 
 
 def read(path: Path) -> Iterator[Record | Refused]:
@@ -21,8 +24,10 @@ def read(path: Path) -> Iterator[Record | Refused]:
     with open_text(path) as file:
         reader = csv.reader(lines(file), delimiter=delimiter)
         header = header_of(reader)
-        width = len(header)
+        width, is_ours = len(header), set(header) >= OURS
         for number, row in enumerate(rows(reader), 1):
+            if is_ours and isinstance(row, list):
+                row = list(map(restored, row))
             if isinstance(row, list) and len(row) == width and not is_broken("".join(row)):
                 yield number, dict(zip(header, row, strict=True))
             else:
@@ -74,7 +79,7 @@ def header_of(reader: Iterator[list[str]]) -> list[str]:
         raise Unreadable("The first line is not a header that names the columns.")
     if len(first) > MAX_COLUMNS:
         raise Unreadable(f"The header names {len(first):,} columns; at most {MAX_COLUMNS:,} can be read.")
-    return unique_names(first)
+    return unique_names(list(map(restored, first)) if set(first) >= OURS else first)
 
 
 def unique_names(header: list[str]) -> list[str]:

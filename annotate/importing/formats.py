@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path, PurePath
 
-from . import delimited, fourchan, json_files, label_studio, parquet, picture_sets, sharegpt
+from . import delimited, exported, fourchan, json_files, label_studio, parquet, picture_sets, sharegpt
 from .cells import as_text
 from .columns import MAX_COLUMNS, Columns, Record, guess, to_row
 from .pictures import Fetch, PictureOf, finder, in_folder, is_picture, nowhere
@@ -24,8 +24,8 @@ READERS: dict[str, Callable[[Path], Iterator[Record | Refused]]] = {
     "jsonl": json_files.read_as_lines,
     "parquet": parquet.read,
 }
-CONVERSATIONS, TASKS, BOARD = "sharegpt", "label_studio", "fourchan"
-FORMATS = (*READERS, CONVERSATIONS, TASKS, BOARD, "images")
+CONVERSATIONS, TASKS, BOARD, OURS = "sharegpt", "label_studio", "fourchan", "casting_vote"
+FORMATS = (*READERS, CONVERSATIONS, TASKS, BOARD, OURS, "images")
 
 ENDINGS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 NOT_OURS = {
@@ -123,6 +123,8 @@ def json_kind(record: dict[str, object]) -> str:
         return CONVERSATIONS
     if label_studio.is_task(record):
         return TASKS
+    if exported.is_ours(record):
+        return OURS
     return BOARD if fourchan.is_fourchan(record) else ""
 
 
@@ -142,6 +144,8 @@ def kind_of(path: Path, name: str, options: Options) -> str:
     kind = options.format or detect(path, name)
     if kind not in FORMATS:
         raise Unreadable(f"“{kind}” is not a format; there are {', '.join(FORMATS)}.")
+    if kind == "jsonl" and options.columns is None and exported.is_ours(first_record(path) or {}):
+        return OURS  # a program that sends lines need not know that these tell more
     return kind
 
 
@@ -153,7 +157,8 @@ def table_reader(options: Options) -> picture_sets.ReadTable:
     """For tables that lie beside their pictures."""
 
     def read_table(path: Path, name: str, picture_of: PictureOf) -> Iterator[Row | Refused]:
-        return read_file(path, name, kind_beside(path, name), options, finder(picture_of, options.picture_from_url))
+        rows = read_file(path, name, kind_beside(path, name), options, finder(picture_of, options.picture_from_url))
+        return (exported.of_split(row, name) for row in rows)
 
     return read_table
 
@@ -167,9 +172,12 @@ def kind_beside(path: Path, name: str) -> str:
 
 def read_file(path: Path, name: str, kind: str, options: Options, picture_of: PictureOf) -> Iterator[Row | Refused]:
     if kind == CONVERSATIONS:
-        return sharegpt.read(json_files.read(path), options.labels, picture_of)
+        turns = sharegpt.read(json_files.read(path), options.labels, picture_of)
+        return (exported.of_split(row, name) for row in turns)
     if kind == TASKS:
         return label_studio.read(json_files.read(path), options.columns, options.labels, picture_of)
+    if kind == OURS:
+        return exported.read(json_files.read(path), picture_of)
     if kind == BOARD:
         return fourchan.read(json_files.read(path), picture_of, options.board, name)
     return table_rows(READERS[kind](path), options, picture_of)
@@ -179,7 +187,7 @@ def table_rows(records: Iterator[Record | Refused], options: Options, picture_of
     sample = sample_of(records)
     columns = columns_of(sample, options)
     for record in chain(sample, records):
-        yield record if isinstance(record, Refused) else to_row(record[0], record[1], columns, picture_of)
+        yield record if isinstance(record, Refused) else exported.of_table(to_row(*record, columns, picture_of))
 
 
 def sample_of(records: Iterator[Record | Refused]) -> list[Record | Refused]:

@@ -1,6 +1,6 @@
 """Which template group each picture of a project belongs to, kept true while posts come in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.db import connection
 from django.db.models import Count
@@ -51,6 +51,12 @@ class TemplateGroups:
         if home:
             self.touched.add(home)
         return home
+
+    def name(self, names: Mapping[Image, str]) -> None:
+        """Where nobody has named them yet."""
+        told = {home: name for image, name in names.items() if name and (home := self.home.get(image.pk))}
+        for template, name in told.items():
+            Template.objects.filter(pk=template, name="").update(name=name)
 
     def record_sizes(self) -> None:
         sizes = Template.objects.filter(pk__in=self.touched).annotate(members=Count("posts"))

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from .cells import storable
 from .columns import Record
+from .exported import is_ours
 from .rows import Refused, Unreadable
 from .text_files import MAX_LINE, is_broken, lines, open_text
 
@@ -55,7 +56,7 @@ def has_lines(path: Path) -> bool:
     record = record_in(first)
     if second:
         return isinstance(record, dict) or second.lstrip().startswith("{")
-    return isinstance(record, dict) and not holds_records(record)
+    return isinstance(record, dict) and (is_ours(record) or not holds_records(record))
 
 
 def holds_records(value: dict[str, object]) -> bool:

@@ -4,12 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 
+from annotate.label_studio import tasks
+
+from . import exported
 from .cells import as_probability, as_text, kept
 from .columns import MAX_COLUMNS, VOTER_NAME, Columns, Record, guess, to_row
 from .pictures import PictureOf
-from .rows import Refused, Row, RowVote
+from .rows import Refused, Row, RowReview, RowVote, VoteDetail
 
 SAMPLE = 50
+OURS = frozenset({"id", "text", "image", "source", "date"})  # what tasks hold that we wrote
+OUR_COLUMNS = Columns(text="text", image="image", id="id", date="date", source="source")
 
 
 def is_task(record: Mapping[str, object]) -> bool:
@@ -25,10 +30,58 @@ def read(
     for record in chain(sample, records):
         if isinstance(record, Refused):
             yield record
-        elif not isinstance(record[1].get("data"), Mapping):
+        elif not isinstance(data := record[1].get("data"), Mapping):
             yield Refused(record[0], "record is not a task of Label Studio: it has no “data”", as_text(record[1])[:80])
+        elif data.keys() == OURS:
+            yield our_row(*record, picture_of)
         else:
             yield row_of(*record, columns, picture_of)
+
+
+def our_row(number: int, task: Mapping[str, object], picture_of: PictureOf) -> Row | Refused:
+    """A post that we put there: under its own id, with the votes and the answers that lie beside it."""
+    data = task["data"]
+    assert isinstance(data, Mapping)
+    row = to_row(number, data, OUR_COLUMNS, picture_of)
+    if isinstance(row, Refused):
+        return row
+    people = [(who(entry, n), tasks.answer_in(entry.get("result"))) for n, entry in answers_in(task)]
+    given = [(name, answer) for name, answer in people if answer.label]
+    label = only([[answer.label] for _, answer in given])
+    odd = {answer.incongruous for _, answer in given}
+    meta = task.get("meta")
+    past = exported.past_of(meta if isinstance(meta, Mapping) else {})
+    reviews = tuple(
+        RowReview(name, answer.label, note=answer.note, incongruous=answer.incongruous) for name, answer in given
+    )
+    return replace(
+        row,
+        text=as_text(data["text"]),
+        label=as_text(meta.get("label")) if isinstance(meta, Mapping) and past.label_source else label,
+        incongruous=odd.pop() if len(odd) == 1 else None,
+        votes=tuple(exported.unique(vote_of(entry) for entry in entries(task, "predictions"))),
+        past=replace(past, label_source=past.label_source or ("review" if label else ""), reviews=reviews),
+    )
+
+
+def answers_in(task: Mapping[str, object]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    return enumerate(entries(task, "annotations"), 1)
+
+
+def vote_of(prediction: Mapping[str, object]) -> RowVote:
+    answer = tasks.answer_in(prediction.get("result"))
+    voter = as_text(prediction.get("model_version")).strip()[:VOTER_NAME] or "prediction"
+    sure = as_probability(prediction.get("score"))
+    return RowVote(voter, answer.label, sure, detail=VoteDetail(incongruous=answer.incongruous))
+
+
+def who(annotation: Mapping[str, object], number: int) -> str:
+    """Label Studio tells a number, or the person; what we export tells neither."""
+    told = annotation.get("completed_by")
+    if isinstance(told, Mapping):
+        told = told.get("email") or told.get("username") or told.get("id")
+    name = as_text(told).strip()[: exported.NAME] or f"annotator-{number}"
+    return f"label-studio-{name}" if name.isdecimal() else name
 
 
 def guess_inside(sample: list[Record | Refused], labels: list[str]) -> Columns:

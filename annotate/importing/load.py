@@ -11,16 +11,21 @@ from itertools import islice
 from django.conf import settings
 from django.db import connection, transaction
 
-from annotate import images, settling
+from annotate import images, past_reviews, removing, settling
 from annotate.consensus import WAITING, Ballot, Outcome
 from annotate.models import Image, ImportRun, LabelSource, Project, State, Voter
 
+from . import coming_home, exported, votes
 from .grouping import TemplateGroups
 from .rows import Refused, Row
 
 TEXT_LIMIT = 100_000
 BATCH = 1000
 PICTURE_BATCH = 200  # smaller, so that progress is seen and few decoded pictures wait in memory
+MACHINES = (LabelSource.CONSENSUS, LabelSource.MODEL)
+LOCKED = (
+    "this post belongs to a locked test set; import it with that box ticked, or --holdout, or it would be trained on"
+)
 THREADS = 2  # Pillow lets go of the interpreter while it decodes; more than two gained nothing on two cores
 
 
@@ -38,6 +43,7 @@ class Line:
 class Loaded:
     lines: list[Line] = field(default_factory=list)
     votes: int = 0
+    brought_removed: bool = False  # a row that was removed for good, and stays out
 
     def count(self, outcome: str) -> int:
         return sum(line.outcome == outcome for line in self.lines)
@@ -70,13 +76,19 @@ class Loader:
 
     def load(self, rows: list[Row | Refused]) -> Loaded:
         loaded = Loaded()
-        pictures = self.store_pictures([row for row in rows if isinstance(row, Row) and row.picture], loaded)
+        read = self.read_pictures([row for row in rows if isinstance(row, Row) and row.picture], loaded)
+        hashes = {number: hashlib.sha256(data).hexdigest() for number, data in read.items()}
+        hashes |= coming_home.hashes(rows, read, hashes)
+        contents = {row.number: content_of(row, hashes.get(row.number, "")) for row in rows if isinstance(row, Row)}
+        removing.nothing_removed_meanwhile()
+        out = self.keep_out(rows, contents, loaded)
+        pictures = self.store_pictures({n: (h, read[n]) for n, h in hashes.items() if n not in out}, loaded)
         refused = {line.number for line in loaded.lines}
         candidates: list[Candidate] = []
         for row in rows:
             if row.number in refused:
                 continue
-            checked = row if isinstance(row, Refused) else self.check(row, pictures.get(row.number))
+            checked = self.check(row, pictures.get(row.number), contents[row.number]) if isinstance(row, Row) else row
             if isinstance(checked, Refused):
                 loaded.lines.append(refusal(checked))
             else:
@@ -87,15 +99,30 @@ class Loader:
 
     # --- pictures
 
-    def store_pictures(self, rows: list[Row], loaded: Loaded) -> dict[int, Image]:
-        """Read and hash them all; decode, keep and record only those never seen before."""
-        read = dict(zip((row.number for row in rows), self.pool.map(read_picture, rows), strict=True))
-        for number, failure in [(n, r) for n, r in read.items() if isinstance(r, Refused)]:
-            loaded.lines.append(refusal(failure))
-            del read[number]
-        hashes = {number: hashlib.sha256(data).hexdigest() for number, data in read.items() if isinstance(data, bytes)}
-        known = Image.objects.in_bulk(set(hashes.values()), field_name="sha256")
-        fresh: dict[str, bytes] = {h: read[n] for n, h in hashes.items() if h not in known}  # type: ignore[misc]
+    def read_pictures(self, rows: list[Row], loaded: Loaded) -> dict[int, bytes]:
+        read: dict[int, bytes] = {}
+        for row, data in zip(rows, self.pool.map(read_picture, rows), strict=True):
+            if isinstance(data, Refused):
+                loaded.lines.append(refusal(data))
+            else:
+                read[row.number] = data
+        return read
+
+    def keep_out(self, rows: list[Row | Refused], contents: dict[int, str], loaded: Loaded) -> set[int]:
+        """What was removed for good, before any picture is stored. The report quotes nothing of it."""
+        ids = {row.number: id_of(row, contents[row.number]) for row in rows if isinstance(row, Row)}
+        removed = removing.Removed(self.project, contents.values(), ids.values())
+        out = {n: sentence for n, content in contents.items() if (sentence := removed.refusal(content, ids[n]))}
+        if out:
+            loaded.brought_removed = True
+            loaded.lines = [line for line in loaded.lines if line.number not in out]
+            loaded.lines += [Line(number, "", "refused", sentence) for number, sentence in out.items()]
+        return set(out)
+
+    def store_pictures(self, read: dict[int, tuple[str, bytes]], loaded: Loaded) -> dict[int, Image]:
+        """Decode, keep and record only those never seen before."""
+        known = Image.objects.in_bulk({sha256 for sha256, _ in read.values()}, field_name="sha256")
+        fresh = {sha256: data for sha256, data in read.values() if sha256 not in known}
         failures: dict[str, str] = {}
         for sha256, result in zip(fresh, self.pool.map(keep_picture, fresh.values()), strict=True):
             if isinstance(result, str):
@@ -106,15 +133,17 @@ class Loader:
         new = sorted((image for image in known.values() if image.pk is None), key=lambda image: image.sha256)
         Image.objects.bulk_create(new, ignore_conflicts=True)
         known |= Image.objects.in_bulk([h for h, image in known.items() if image.pk is None], field_name="sha256")
-        for number, sha256 in hashes.items():
+        for number, (sha256, _) in read.items():
             if sha256 in failures:
                 loaded.lines.append(Line(number, "", "refused", failures[sha256]))
-        return {number: known[sha256] for number, sha256 in hashes.items() if sha256 in known}
+        return {number: known[sha256] for number, (sha256, _) in read.items() if sha256 in known}
 
     # --- checks that need the project
 
-    def check(self, row: Row, image: Image | None) -> Candidate | Refused:
+    def check(self, row: Row, image: Image | None, content_hash: str) -> Candidate | Refused:
         label = self.labels.get(settling.plain(row.label)) if row.label else None
+        if row.past and row.past.split == exported.HOLDOUT and not self.run.holdout:
+            return Refused(row.number, LOCKED)
         if row.label and label is None:
             return Refused(row.number, f"“{row.label[:60]}” is not a label of this project", row.text[:80])
         if self.run.holdout and label is None:
@@ -123,15 +152,14 @@ class Loader:
             return Refused(row.number, f"the text is longer than {TEXT_LIMIT:,} characters", row.text[:80])
         if len(row.external_id) > 200:
             return Refused(row.number, "the id is longer than 200 characters", row.external_id[:80])
-        content_hash = hashlib.sha256(f"{row.text}\0{image.sha256 if image else ''}".encode()).hexdigest()
-        return Candidate(row, label, image, content_hash, row.external_id or content_hash[:40], self.ballots(row))
+        return Candidate(row, label, image, content_hash, id_of(row, content_hash), self.ballots(row))
 
     def ballots(self, row: Row) -> dict[int, Ballot]:
         """A blank cell is no vote; what is no label is an abstention."""
         return {
             self.voter(vote.voter): Ballot(self.labels.get(settling.plain(vote.label)), vote.confidence)
             for vote in row.votes
-            if vote.label.strip()
+            if vote.counts
         }
 
     # --- the database
@@ -151,8 +179,10 @@ class Loader:
             existing = self.find_existing(unique)
             changed = self.insert_votes(list(unique.values()), loaded)
             self.settle(list(unique.values()), changed)
+            lost = self.keep_past(list(unique.values()))
             self.groups.record_sizes()
-        loaded.lines += [Line(c.row.number, c.external_id, "imported") for c in unique.values() if c.is_new]
+        new = [candidate for candidate in unique.values() if candidate.is_new]
+        loaded.lines += [Line(c.row.number, c.external_id, "imported", unkept(lost.get(c.post, 0))) for c in new]
         loaded.lines += existing
 
     def decide(self, candidates: list[Candidate]) -> None:
@@ -191,7 +221,6 @@ class Loader:
     def columns(self, candidate: Candidate) -> tuple[object, ...]:
         row, known = candidate.row, candidate.label is not None
         state = State.SETTLED if known else settling.state_of(candidate.outcome) or State.WAITING
-        source = LabelSource.CONSENSUS if candidate.outcome.is_settled else ""
         return (
             candidate.external_id,
             row.text,
@@ -202,7 +231,7 @@ class Loader:
             json.dumps(row.meta) if row.meta else "{}",
             state,
             candidate.label if known else candidate.outcome.label,
-            LabelSource.IMPORT if known else source,
+            self.source_of(candidate),
             row.incongruous,
             candidate.content_hash,
             len(candidate.ballots),
@@ -227,45 +256,57 @@ class Loader:
 
     def lock(self, candidates: list[Candidate]) -> list[Line]:
         """Posts that came in before the test set did: from now on they are part of it, with the label known there."""
-        for label in {candidate.label for candidate in candidates}:
-            posts = [candidate.post for candidate in candidates if candidate.label == label]
+        for label, incongruous in {(candidate.label, candidate.row.incongruous) for candidate in candidates}:
+            known = {"label": label} | ({} if incongruous is None else {"incongruous": incongruous})
+            posts = [c.post for c in candidates if (c.label, c.row.incongruous) == (label, incongruous)]
             self.project.posts.filter(pk__in=posts).update(
-                holdout=True, state=State.SETTLED, label=label, label_source=LabelSource.IMPORT
+                holdout=True, state=State.SETTLED, label_source=LabelSource.IMPORT, **known
             )
             settling.close(posts)
         detail = "now in the locked test set"
         return [Line(candidate.row.number, candidate.external_id, "already there", detail) for candidate in candidates]
 
     def insert_votes(self, candidates: list[Candidate], loaded: Loaded) -> list[int]:
-        rows = [
-            (c.post, self.voter(vote.voter), self.labels.get(settling.plain(vote.label)), vote.confidence,
-             vote.reason if settling.plain(vote.label) in self.labels else abstention(vote.label, vote.reason),
-             vote.label)
-            for c in candidates
-            for vote in c.row.votes
-            if c.post and vote.label.strip()
-        ]  # fmt: skip
-        if not rows:
-            return []
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """INSERT INTO annotate_vote (post_id, voter_id, label_id, confidence, reason, raw, text_reading,
-                       image_reading, created)
-                   SELECT post.id, voter, new.label, confidence, reason, raw, '', '', now()
-                   FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::float8[], %s::text[], %s::text[])
-                     AS new (post, voter, label, confidence, reason, raw)
-                   JOIN annotate_post AS post ON post.id = new.post FOR KEY SHARE OF post
-                   ON CONFLICT (post_id, voter_id) DO NOTHING RETURNING post_id""",
-                [list(column) for column in zip(*rows, strict=True)],
-            )
-            posts = [post for (post,) in cursor.fetchall()]
+        cast = ((candidate.post, vote) for candidate in candidates for vote in candidate.row.votes)
+        posts = votes.insert(cast, self.labels, self.voter)
         loaded.votes += len(posts)
         return list(dict.fromkeys(posts))
+
+    # --- what they went through elsewhere
+
+    def keep_past(self, candidates: list[Candidate]) -> dict[int, int]:
+        """Returns, of each post, how many answers of people could not be kept."""
+        told = [(candidate, past) for candidate in candidates if candidate.post and (past := candidate.row.past)]
+        if not told:
+            return {}
+        new = [candidate for candidate, _ in told if candidate.is_new]
+        machines = [candidate.post for candidate in new if self.source_of(candidate) in MACHINES]
+        settling.draw_audits(self.project, machines)  # they are among the labels whose error is estimated
+        self.groups.name({candidate.image: past.template for candidate, past in told if candidate.image})
+        reviews = {candidate.post: past.reviews for candidate, past in told if past.reviews}
+        return past_reviews.keep(self.project, reviews, self.now) if reviews else {}
+
+    def source_of(self, candidate: Candidate) -> str:
+        """Whoever brings a locked test set vouches for its labels, wherever they are from."""
+        past = candidate.row.past
+        if candidate.label is None:
+            return LabelSource.CONSENSUS if candidate.outcome.is_settled else ""
+        if past is None or not past.label_source or (self.run.holdout and past.label_source in MACHINES):
+            return LabelSource.IMPORT
+        return past.label_source
 
     def voter(self, name: str) -> int:
         if name not in self.voters:
             self.voters[name] = Voter.imported(self.project, name).pk
         return self.voters[name]
+
+
+def content_of(row: Row, sha256: str) -> str:
+    return hashlib.sha256(f"{row.text}\0{sha256}".encode()).hexdigest()
+
+
+def id_of(row: Row, content_hash: str) -> str:
+    return row.external_id or content_hash[:40]
 
 
 def read_picture(row: Row) -> bytes | Refused:
@@ -295,8 +336,11 @@ def keep_picture(data: bytes) -> Image | str:
     )
 
 
-def abstention(answer: str, reason: str) -> str:
-    return f"answered “{answer.strip()[:100]}”, which is not a label" + (f": {reason}" if reason else "")
+def unkept(answers: int) -> str:
+    if not answers:
+        return ""
+    told = "1 answer of a person was" if answers == 1 else f"{answers} answers of people were"
+    return f"{told} not kept: this project has no such label"
 
 
 def refusal(refused: Refused) -> Line:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, mkdtemp
 
+from . import exported
 from .archive import BadMember, open_archive
 from .pictures import MAX_BYTES, PictureOf, among, bytes_of, in_folder, is_picture
 from .rows import Picture, Refused, Row, Unreadable
@@ -136,6 +137,8 @@ def picture_row(number: int, name: str, shelf: Shelf, labels: dict[str, str]) ->
 
 def choose_tables(shelf: Shelf, read_table: ReadTable) -> tuple[dict[str, Path], list[tuple[str, str]]]:
     """Those whose first rows name pictures of this shelf, or all, where it has no pictures; and why not the others."""
+    if known := exported.tables_of_posts(shelf.tables):
+        return {name: shelf.table(name) for name in known}, []
     tables: dict[str, Path] = {}
     notes: list[tuple[str, str]] = []
     for name in shelf.tables:

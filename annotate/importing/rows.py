@@ -14,11 +14,53 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class VoteDetail:
+    """What no column of a table tells, and our own export does."""
+
+    probabilities: dict[str, float] | None = None
+    text_reading: str = ""
+    image_reading: str = ""
+    incongruous: bool | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RowVote:
     voter: str
-    label: str  # as written in the file; blank is an abstention
+    label: str  # as written in the file
     confidence: float | None = None
     reason: str = ""
+    detail: VoteDetail | None = None  # with it a blank label is an abstention; without, it is no vote
+
+    @property
+    def counts(self) -> bool:
+        return self.detail is not None or bool(self.label.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class RowReview:
+    """What a person answered elsewhere: a label, or something instead."""
+
+    reviewer: str  # a user's name, or an e-mail address
+    label: str = ""
+    instead: str = ""
+    why: str = ""
+    note: str = ""
+    incongruous: bool | None = None
+    final: bool = False
+    saw: tuple[str, ...] = ()  # voters
+    seconds: float | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a post went through before it came to us."""
+
+    label_source: str = ""
+    split: str = ""
+    template: str = ""
+    reviews: tuple[RowReview, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +75,7 @@ class Row:
     incongruous: bool | None = None
     votes: tuple[RowVote, ...] = ()
     meta: dict[str, object] = field(default_factory=dict)
+    past: Past | None = None
 
 
 @dataclass(frozen=True, slots=True)

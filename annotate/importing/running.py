@@ -22,7 +22,7 @@ from annotate.fetch import fetch_image
 from annotate.models import Event, ImportRun, Label
 from annotate.models.importing import ImportRunQuerySet, ImportState
 
-from . import formats, fourchan_live
+from . import formats, fourchan_live, leftovers
 from .columns import Columns
 from .load import Line, Loaded, Loader, batches
 from .rows import Refused, Row, Unreadable
@@ -205,6 +205,9 @@ def record(run: ImportRun, loaded: Loaded) -> None:
     )
     if not kept:
         raise LostClaim
+    if loaded.brought_removed:
+        run.options[leftovers.BROUGHT_REMOVED] = True
+        run.save(update_fields=["options"])
     run.refresh_from_db(fields=["heartbeat", "imported", "already", "refused", "votes", "stop_asked"])
 
 
@@ -222,6 +225,7 @@ def finish(run: ImportRun, state: ImportState, error: str, report: IO[str]) -> b
             "posts imported", user=run.by, project=run.project,
             run=run.pk, name=run.name, imported=run.imported, already_there=run.already, refused=run.refused,
         )  # fmt: skip
+    leftovers.forget_after(run)
     return True
 
 

@@ -2,7 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
+from annotate.harmless import restored
+
+from . import exported
 from .cells import as_text, kept
 from .columns import Record, picture_in
 from .pictures import PictureOf
@@ -10,6 +14,7 @@ from .rows import Refused, Row, Unreadable
 
 USER = frozenset({"user", "human"})
 ASSISTANT = frozenset({"assistant", "gpt", "model", "bot", "chatgpt"})
+REASON = "Reason: "
 TOKEN = re.compile(r"<(image|img|video|audio)>[ \t]*\n?")
 
 Turn = tuple[str, str]  # who, and what they said
@@ -47,11 +52,11 @@ def row_of(number: int, record: Mapping[str, object], labels: Mapping[str, str],
     answered = next((at for at, (who, _) in enumerate(turns) if who in ASSISTANT and at > asked), None)
     answer = turns[answered][1].strip() if answered is not None else ""
     names = list(dict.fromkeys([*named_pictures(record), *inline]))
-    text = TOKEN.sub("", turns[asked][1]).strip()
+    text = restored(TOKEN.sub("", turns[asked][1]).strip())
     if not text and not names:
         raise ValueError("row has neither text nor a picture")
-    label = labels.get(answer.casefold(), "")
-    return Row(
+    label, reason = told(answer, labels)
+    row = Row(
         number,
         text=text,
         external_id=as_text(record.get("id")).strip(),
@@ -59,6 +64,27 @@ def row_of(number: int, record: Mapping[str, object], labels: Mapping[str, str],
         label=label,
         meta=meta_of(record, "" if label else answer, turns[(answered or asked) + 1 :], names[1:]),
     )
+    row = with_metadata(row, record.get("metadata"))
+    return replace(row, meta=row.meta | {"reason": kept(reason)}) if reason else row
+
+
+def told(answer: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    """The label, and the reason below it where our own export put one there."""
+    whole = labels.get(answer.casefold(), "")
+    first, _, rest = answer.partition("\n")
+    label = labels.get(first.strip().casefold(), "")
+    if whole or not label or not rest.startswith(REASON):
+        return whole, ""
+    return label, restored(rest.removeprefix(REASON).strip())
+
+
+def with_metadata(row: Row, metadata: object) -> Row:
+    """Our own, which says where the label is from; what others keep under this name is kept with the rest."""
+    if not isinstance(metadata, dict) or metadata.get("label_source") not in exported.SOURCES:
+        return row
+    own = {name: value for name, value in row.meta.items() if name != "metadata"}
+    known = exported.about(metadata)
+    return replace(row, **known | {"meta": own | known["meta"], "past": exported.past_of(metadata)})  # type: ignore[operator]
 
 
 def turns_and_pictures(record: Mapping[str, object]) -> tuple[list[Turn], list[str]]:

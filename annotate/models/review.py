@@ -39,6 +39,12 @@ class Instead(models.TextChoices):
     SKIP = "skip", "Skipped"
 
 
+# Of a Disagreement: nobody here decided it, and yet it is over and answered. Nothing that happens here brings that
+# about: it came with an import. BROUGHT, of a Review, is the same; such answers count in no figure, and are nobody's
+# last decision.
+BROUGHT_ALONG = Q(closed__isnull=False, was_state="", answers__gt=0)
+BROUGHT = Q(disagreement__closed__isnull=False, disagreement__was_state="", disagreement__answers__gt=0)
+
 FLAGS = (Instead.NOT_OURS, Instead.BROKEN, Instead.CANNOT_TELL)
 
 
@@ -147,6 +153,11 @@ class Disagreement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.why} on {self.post_id}"
+
+    @property
+    def was_brought(self) -> bool:
+        """As BROUGHT_ALONG has it."""
+        return self.closed is not None and not self.was_state and self.answers > 0
 
 
 class Review(models.Model):

@@ -17,6 +17,7 @@ from annotate.models.importing import ImportState
 FORMAT_NAMES = {
     "csv": "CSV", "tsv": "TSV", "json": "JSON", "jsonl": "JSON Lines", "parquet": "Parquet", "sharegpt": "ShareGPT",
     "label_studio": "Label Studio tasks", "fourchan": "4chan JSON", "images": "pictures",
+    "casting_vote": "posts of Casting Vote",
 }  # fmt: skip
 
 

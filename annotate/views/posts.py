@@ -5,12 +5,14 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate.access import requires
+from annotate import removing
+from annotate.access import me, requires
 from annotate.blindness import Reader, knows_label, reader_of
 from annotate.browse import ANSWERS, Filters, matching, page_of, write_key
-from annotate.models import LabelSource, Post, Project, Role, State, Template
+from annotate.models import LabelSource, Post, Project, Removal, Role, State, Template
 from annotate.models.review import FLAGS
 from annotate.story import flag_of, story_of
 
@@ -125,3 +127,47 @@ def template_name(request: HttpRequest, project: Project, pk: int) -> HttpRespon
     else:
         messages.error(request, f"That name cannot be used: {form.errors['name'][0]}")
     return redirect("templates", project.slug)
+
+
+class RemovalForm(forms.ModelForm[Removal]):
+    class Meta:
+        model = Removal
+        fields = ["reason"]
+        labels = {"reason": "Why"}
+        help_texts = {"reason": "Such as: its author asked for it. Kept for good, so quote nothing of the post."}
+        error_messages = {"reason": {"required": "Say why it is removed; the reason stays on record."}}
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.ADMIN)
+def post_remove(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    """Nothing is typed but the reason; the page says what goes, what stays, and what is out of our hands."""
+    if project.removals.filter(post_id=pk).exists():
+        messages.info(request, "This post was removed already.")
+        return redirect("removals", project.slug)
+    shown = get_object_or_404(project.posts.select_related("image", "label").defer("search"), pk=pk)
+    form = RemovalForm(request.POST or None)
+    if form.is_valid():
+        try:
+            removing.remove(shown, me(request), form.cleaned_data["reason"])
+        except removing.NotRemoved as refusal:
+            messages.warning(request, str(refusal))
+        else:
+            messages.success(request, "The post was removed for good.")
+        return redirect("posts", project.slug)
+    context = {
+        "project": project,
+        "post": shown,
+        "name": name_of(shown),
+        "form": form,
+        "holds": removing.held_by(shown),
+    }
+    return render(request, "annotate/post_remove.html", context, status=422 if form.is_bound else 200)
+
+
+@require_safe
+@requires(Role.ADMIN)
+def removals(request: HttpRequest, project: Project) -> HttpResponse:
+    page = Paginator(project.removals.select_related("by"), 100).get_page(request.GET.get("page"))
+    return render(request, "annotate/removals.html", {"project": project, "page": page})
