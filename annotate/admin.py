@@ -19,10 +19,16 @@ from .models import (
     ImportRun,
     Invitation,
     Label,
+    LabelStudioAnnotation,
+    LabelStudioPerson,
+    LabelStudioProject,
+    LabelStudioRun,
+    LabelStudioTask,
     Membership,
     Post,
     Project,
     QueueTally,
+    Removal,
     Review,
     Tally,
     Targeting,
@@ -177,7 +183,9 @@ class ImportRunAdmin(Kept):
 
 
 @admin.register(Post)
-class PostAdmin(Big):
+class PostAdmin(Big, Kept):
+    """Removed on its page in the project, where its pictures go with it and it is kept from coming back."""
+
     list_display = ("external_id", "project", "state", "label", "label_source", "holdout", "at")
     list_filter = ("state", "label_source", "holdout", "project")
     list_select_related = ("project", "label")
@@ -198,6 +206,15 @@ class PostAdmin(Big):
             return queryset, False
         words = SearchQuery(search_term, config="english", search_type="websearch")
         return queryset.filter(Q(search=words) | Q(external_id=search_term)), False
+
+
+@admin.register(Removal)
+class RemovalAdmin(Unwritable):
+    list_display = ("at", "project", "post_id", "by", "reason")
+    list_filter = ("project",)
+    list_select_related = ("project", "by")
+    search_fields = ("post_id__exact",)
+    search_help_text = "The number that the post had"
 
 
 @admin.register(Image)
@@ -285,3 +302,42 @@ class QueueTallyAdmin(Unwritable):
     list_display = ("project", "stream", "posts")
     list_filter = ("project",)
     list_select_related = ("project",)
+
+
+# --- Label Studio: all of it is done on a project's page
+
+
+@admin.register(LabelStudioProject)
+class LabelStudioProjectAdmin(Unwritable):
+    list_display = ("project", "address", "number", "created", "left")
+    list_select_related = ("project",)
+
+
+@admin.register(LabelStudioPerson)
+class LabelStudioPersonAdmin(Unwritable):
+    list_display = ("__str__", "email", "project", "user")
+    list_filter = ("project",)
+    list_select_related = ("project", "user")
+    search_fields = ("email",)
+
+
+@admin.register(LabelStudioTask)
+class LabelStudioTaskAdmin(Unwritable):
+    list_display = ("number", "link", "disagreement_id", "pushed", "deleted_there")
+    list_select_related = ("link",)
+    search_fields = ("number__exact",)
+
+
+@admin.register(LabelStudioAnnotation)
+class LabelStudioAnnotationAdmin(Unwritable):
+    list_display = ("number", "task", "person", "said", "here", "outcome", "read")
+    list_filter = ("outcome",)
+    list_select_related = ("task", "person")
+    search_fields = ("number__exact",)
+
+
+@admin.register(LabelStudioRun)
+class LabelStudioRunAdmin(Unwritable):
+    list_display = ("created", "project", "way", "by", "state", "done", "total")
+    list_filter = ("way", "state", "project")
+    list_select_related = ("project", "by")

@@ -10,7 +10,7 @@ from django.utils import timezone
 from . import queue
 from .models import Disagreement, LabelSource, Post, Review, Role, State, Vote
 from .models.project import VotesShown
-from .models.review import Instead, Stream, Why
+from .models.review import BROUGHT, Instead, Stream, Why
 from .queue import Gone, Seat
 from .settling import lot
 from .verdict import Answer, Verdict, verdict
@@ -72,15 +72,29 @@ def decide(seat: Seat, pk: int, given: Given, key: str) -> Review:
     """With the same key again it is the same answer: nothing is decided twice, however often it is sent."""
     with transaction.atomic():
         at_hand = lock(seat, pk)
-        refusal = refused(seat, at_hand)
-        review = None if refusal else store(seat, at_hand, given, key)
-        if review is None:
-            return sent_before(seat, key, refusal or ALREADY)
-        if at_hand.stream == Stream.CHECK or given.instead == Instead.SKIP:
-            pass_on(at_hand, seat, answers=0)
-        else:
-            follow(seat, at_hand, answers_on(at_hand, review))
-        return review
+        saw = voters_shown(seat, at_hand) if at_hand.votes_shown else []
+        return accept(seat, at_hand, given, key, saw, refused(seat, at_hand))
+
+
+def decide_elsewhere(seat: Seat, pk: int, given: Given, key: str, saw: list[int]) -> Review:
+    """An answer from another program, where whoever gave it saw the votes of `saw`: it needs no lease, and takes none.
+
+    Where people differ it is no lead's word: there nobody saw both answers.
+    """
+    with transaction.atomic():
+        at_hand = lock(seat, pk)
+        return accept(seat, at_hand, given, key, saw, refused_elsewhere(seat, at_hand))
+
+
+def accept(seat: Seat, at_hand: Locked, given: Given, key: str, saw: list[int], refusal: str) -> Review:
+    review = None if refusal else store(seat, at_hand, given, key, saw)
+    if review is None:
+        return sent_before(seat, key, refusal or ALREADY)
+    if at_hand.stream == Stream.CHECK or given.instead == Instead.SKIP:
+        pass_on(at_hand, seat, answers=0)
+    else:
+        follow(seat, at_hand, answers_on(at_hand, review))
+    return review
 
 
 ALREADY = "You have already answered this post; take that back first to answer anew."
@@ -103,6 +117,18 @@ def refused(seat: Seat, at_hand: Locked) -> str:
     return ""
 
 
+def refused_elsewhere(seat: Seat, at_hand: Locked) -> str:
+    if at_hand.stream == Stream.CONFLICT:
+        return "People differ on this post by now; a lead decides it."
+    if seat.user.pk in at_hand.passed:
+        return ALREADY
+    if at_hand.closed:
+        return "This post was decided meanwhile."
+    if at_hand.holder != seat.user.pk and at_hand.held_until is not None and at_hand.held_until > timezone.now():
+        return "Somebody has this post on the screen."
+    return ""
+
+
 def sent_before(seat: Seat, key: str, refusal: str) -> Review:
     sent = Review.objects.filter(project=seat.project, reviewer=seat.user, key=key).first()
     if sent is None:
@@ -118,7 +144,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[], %s, now()) ON CONFLICT
 """
 
 
-def store(seat: Seat, at_hand: Locked, given: Given, key: str) -> Review | None:
+def store(seat: Seat, at_hand: Locked, given: Given, key: str, saw: list[int]) -> Review | None:
     review = Review(
         project=seat.project,
         disagreement_id=at_hand.pk,
@@ -129,7 +155,7 @@ def store(seat: Seat, at_hand: Locked, given: Given, key: str) -> Review | None:
         note=given.note.replace("\0", ""),
         incongruous=given.incongruous,
         final=at_hand.stream == Stream.CONFLICT and given.instead != Instead.SKIP,
-        saw=voters_shown(seat, at_hand) if at_hand.votes_shown else [],
+        saw=saw,
         seconds=None if given.seconds is None else min(max(given.seconds, 0.0), LONGEST),
     )
     with connection.cursor() as cursor:
@@ -235,7 +261,7 @@ class TakenBack:
 
 def undo(seat: Seat, pk: int | None = None) -> TakenBack:
     """The last decision, or the one on this disagreement; everything that it changed goes back with it."""
-    mine = Review.objects.filter(project=seat.project, reviewer=seat.user, undone=None).order_by("-pk")
+    mine = Review.objects.filter(~BROUGHT, project=seat.project, reviewer=seat.user, undone=None).order_by("-pk")
     last = (mine.filter(disagreement=pk) if pk else mine).first()
     if not last:
         raise Gone("There is nothing to take back.")

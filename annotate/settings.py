@@ -192,6 +192,9 @@ FETCH_IMAGES = env.bool("FETCH_IMAGES", False)
 PROVIDER_BASE_URLS: list[str] = env.list("PROVIDER_BASE_URLS", [])
 FOURCHAN_API = env.str("FOURCHAN_API", "https://a.4cdn.org")
 FOURCHAN_IMAGES = env.str("FOURCHAN_IMAGES", "https://i.4cdn.org")
+# A Label Studio server that contested posts can be pushed to. Its token stands nowhere but here.
+LABEL_STUDIO_URL = env.str("LABEL_STUDIO_URL", "").strip().rstrip("/")
+LABEL_STUDIO_API_KEY = env.str("LABEL_STUDIO_API_KEY", "").strip()
 
 # --- Work in the background. `retry` counts from when a task is fetched, so it must outlast the longest one.
 Q_CLUSTER = {

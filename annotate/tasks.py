@@ -8,7 +8,8 @@ from django.utils import timezone
 from . import ballots, deciding, queue, settling, targeting, weighing
 from .importing import doors
 from .importing.running import carry_out
-from .models import Disagreement, ImportRun, Project, Role, Targeting, tally
+from .label_studio import running as label_studio
+from .models import Disagreement, ImportRun, LabelStudioRun, Project, Role, Targeting, tally
 from .models.importing import ImportState
 from .models.project import Rule
 from .models.review import Stream
@@ -29,9 +30,18 @@ def find_riskiest(pk: int) -> None:
         targeting.search(asked)
 
 
+def push_to_label_studio(pk: int) -> None:
+    label_studio.carry_out(LabelStudioRun.objects.select_related("project", "by").get(pk=pk))
+
+
+def pull_from_label_studio(pk: int) -> None:
+    label_studio.carry_out(LabelStudioRun.objects.select_related("project", "by").get(pk=pk))
+
+
 def every_minute() -> None:
     tally.fold()
     take_up_imports()
+    label_studio.take_up()
     forget_drafts()
     plant_checks()
     let_stand()

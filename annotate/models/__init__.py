@@ -1,6 +1,13 @@
 from .agreement import AgreementSnapshot
 from .event import Event
 from .importing import ImportRun
+from .label_studio import (
+    LabelStudioAnnotation,
+    LabelStudioPerson,
+    LabelStudioProject,
+    LabelStudioRun,
+    LabelStudioTask,
+)
 from .people import ApiToken, Invitation, Membership, Role, User
 from .post import Image, LabelSource, Post, State, Template
 from .project import Label, Project
@@ -19,6 +26,11 @@ __all__ = [
     "Invitation",
     "Label",
     "LabelSource",
+    "LabelStudioAnnotation",
+    "LabelStudioPerson",
+    "LabelStudioProject",
+    "LabelStudioRun",
+    "LabelStudioTask",
     "Membership",
     "Post",
     "Project",

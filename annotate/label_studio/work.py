@@ -1,0 +1,77 @@
+"""A run while it is at work: it says that it lives, how far it is, and stops when asked to."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from annotate.models import LabelStudioRun
+from annotate.models.label_studio import LabelStudioState
+
+from .server import Server
+
+BEAT = 15  # seconds; after sixty without a beat a worker is taken for dead
+
+
+class Stopped(Exception):
+    """Somebody asked for it."""
+
+
+class LostClaim(Exception):
+    """Another worker took this run over while we were silent."""
+
+
+@dataclass
+class Work:
+    run: LabelStudioRun
+    server: Server
+    tell: Callable[[LabelStudioRun], None] | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def step(self, done: int, total: int | None = None) -> None:
+        """So many more are done. Raises where it is time to stop."""
+        self.run.done += done
+        self.run.total = self.run.total if total is None else total
+        kept = still_ours(self.run).update(
+            heartbeat=timezone.now(), done=self.run.done, total=self.run.total, counts=dict(self.counts)
+        )
+        if not kept:
+            raise LostClaim
+        if self.tell:
+            self.tell(self.run)
+        self.run.refresh_from_db(fields=["stop_asked"])
+        if self.run.stop_asked:
+            raise Stopped
+
+
+def still_ours(run: LabelStudioRun) -> QuerySet[LabelStudioRun]:
+    return LabelStudioRun.objects.filter(pk=run.pk, started=run.started, state=LabelStudioState.RUNNING)
+
+
+@contextmanager
+def heartbeat(run: LabelStudioRun) -> Iterator[None]:
+    """Between steps too: a server may take a minute to answer."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT):
+            try:
+                still_ours(run).update(heartbeat=timezone.now())
+            except (DatabaseError, InterfaceError):
+                logging.getLogger(__name__).warning("Label Studio run %s: the database took no heartbeat.", run.pk)
+                connection.close()
+        connection.close()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
