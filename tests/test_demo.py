@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate import first_start
 from annotate.colours import LEAST_CONTRAST, WHITE, contrast
 from annotate.demo import DemoPost, draw_posts
 from annotate.demo.canvas import fit, font
@@ -22,6 +23,7 @@ from annotate.demo.captions import CAPTIONS, HEADLINES, PANELS, SLIDES
 from annotate.demo.posts import SCENES
 from annotate.demo.words import ELSEWHERE, SLOTS, TAILS, TEXTS
 from annotate.images import NEAR
+from annotate.models import Project
 
 PRESETS = sorted((Path(__file__).parent.parent / "annotate" / "presets").glob("*.toml"))
 UP = re.compile(r"\b(moon|bull\w*|buy|buying|bought|pump|gains|up|hold|holding|hodl|wagmi|diamond|rally|long)\b|🚀|💎")
@@ -203,3 +205,16 @@ def test_the_presets_are_the_ones_promised() -> None:
     assert len(by_name["cat-breeds"]["labels"]) == 67
     assert [label["name"] for label in by_name["crypto-sentiment"]["labels"]] == ["bearish", "neutral", "bullish"]
     assert by_name["crypto-sentiment"]["asks_incongruous"]
+
+
+@pytest.mark.django_db
+def test_the_demos_locked_test_set_stands_apart_and_is_like_the_rest() -> None:
+    """Else half of the demo could not be trained on, or the test would say nothing of sarcasm."""
+    first_start.make_demo(lambda _: None)
+    project = Project.objects.get()
+    held, others = project.posts.filter(holdout=True), project.posts.filter(holdout=False)
+    assert (held.count(), others.count()) == (first_start.HOLDOUT, 400 - first_start.HOLDOUT)
+    assert not others.filter(template__in=held.exclude(template=None).values("template")).exists()
+    assert not others.exclude(label=None).exists()
+    assert held.filter(incongruous=True).count() in range(17, 26)
+    assert all(held.filter(label=label).count() >= 28 for label in project.labels.all())
