@@ -176,12 +176,18 @@ class Choice:
 
 
 def most_needed(labels: Counter[int], need: Sequence[Sequence[float]], shares: Sequence[float], total: Numbers) -> int:
-    """Rare labels weigh more: one post of theirs too many or too few is a larger part of all they have."""
+    """Where most is still wanted of what should be there, so that each split fills up from the first lot to the last: a
+    smaller dataset of the same posts keeps all three. What is larger than any has room for goes where most is missing.
+    """
+    open_splits = [split for split in (TRAIN, VALIDATION, TEST) if shares[split] > 0]
+    with_room = [split for split in open_splits if all(need[split][label] + 0.5 >= n for label, n in labels.items())]
 
     def wanting(split: int) -> float:
-        return sum(posts * need[split][label] / int(total[label]) for label, posts in labels.items())
+        """Rare labels weigh more: one post of theirs too many or too few is a larger part of all they have."""
+        per = shares[split] if with_room else 1.0
+        return sum(posts * need[split][label] / (per * int(total[label])) for label, posts in labels.items())
 
-    return max((split for split in (TRAIN, VALIDATION, TEST) if shares[split] > 0), key=wanting)
+    return max(with_room or open_splits, key=wanting)
 
 
 def groups_in(posts: Numbers, kin: Numbers, known: Known) -> list[tuple[int, Counter[int]]]:

@@ -208,12 +208,6 @@ class TestRemoved:
             assert one.items.count() == 5
             assert items.hash_of(one) != one.content_hash
 
-    def test_a_project_can_go_with_its_datasets(self, project):
-        make_posts(project, 5)
-        freeze(project)
-        project.delete()
-        assert not DatasetItem.objects.exists()
-
 
 class TestUnderWay:
     def test_delivered_twice_it_is_frozen_once(self, project):

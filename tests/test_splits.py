@@ -147,6 +147,14 @@ class TestShares:
         assert (one.splits == other.splits).all()
         assert (one.order == other.order).all()
 
+    def test_a_smaller_dataset_of_the_same_posts_keeps_its_splits(self):
+        """A size keeps the first lots; they must not all have gone to train."""
+        posts = known(136)
+        posts = frozen_from(posts, choose(posts, Recipe()))
+        counts = Counter(choose(posts, Recipe(size=60)).splits.tolist())
+        assert counts[VALIDATION] >= 4
+        assert counts[TEST] >= 4
+
 
 class TestHoldout:
     def test_what_looks_or_reads_like_it_is_left_out(self):
