@@ -6,16 +6,19 @@ BENCH ?=
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: screenshots help run test check bench gpu-worker browser database-url lint types migrations deployable structure javascript
+.PHONY: screenshots help run test test-integrations check bench gpu-worker browser database-url lint types migrations deployable structure javascript
 
 help: ## List the targets
-	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.run ## Start the site and its queues; PORT=8001 for another port
 	exec .venv/bin/python manage.py up --port $(PORT)
 
 test: .venv/.dev browser ## Run the tests, in a real browser too; ARGS="-k consensus" for some of them
 	exec .venv/bin/python -m pytest -n logical --maxprocesses 4 $(ARGS)
+
+test-integrations: .venv/.dev ## Our exports in LLaMA-Factory, datasets, TRL and Label Studio, each installed apart
+	exec .venv/bin/python .ci/integrations.py $(ARGS)
 
 check: lint types migrations deployable structure javascript ## Lint, types, migrations, deployment, import rules
 

@@ -30,9 +30,10 @@ class Chat:
 
     @cached_property
     def system(self) -> str:
-        labels = "\n".join(f"- {name}: {' '.join(meaning.split())}".rstrip(" :") for name, meaning in self.labels)
+        told = ((name, harmless(" ".join(meaning.split()))) for name, meaning in self.labels)
+        labels = "\n".join(f"- {name}: {meaning}".rstrip(" :") for name, meaning in told)
         how = "the label, and below it a brief reason" if self.with_reason else "the label alone"
-        return f"{self.question}\n\nThe labels:\n{labels}\n\nAnswer with {how}."
+        return f"{harmless(self.question)}\n\nThe labels:\n{labels}\n\nAnswer with {how}."
 
     def user(self, text: str, has_image: bool) -> str:
         return "\n".join(filter(None, [IMAGE if has_image else "", harmless(text)]))

@@ -49,8 +49,8 @@ ORDER BY position LIMIT %s
 """
 
 
-def items(dataset: Dataset, splits: Iterable[str] = SPLITS, window: int = WINDOW) -> Iterator[Item]:
-    after, wanted = 0, [str(split) for split in splits]
+def items(dataset: Dataset, splits: Iterable[str] = SPLITS, window: int = WINDOW, after: int = 0) -> Iterator[Item]:
+    wanted = [str(split) for split in splits]
     while True:
         with connection.cursor() as cursor:
             cursor.execute(READ, [dataset.pk, after, wanted, window])

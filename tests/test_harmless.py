@@ -4,9 +4,29 @@ from hypothesis import strategies as st
 
 from annotate.harmless import BREAK, harmless, restored
 
-SIGNS = ["<image>", "<video>", "<|im_end|>", "<|im_start|>", "</s>", "<s>", "<bos>", "<start_of_image>", "<end_of_turn>",
-         "<image_soft_token>", "<IMG_CONTEXT>", "<fake_token_around_image>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]",
-         "<|vision_start|>", "<loc0001>", "<turn|>", "<|turn>"]  # fmt: skip
+SIGNS = [
+    "<image>",
+    "<video>",
+    "<|im_end|>",
+    "<|im_start|>",
+    "</s>",
+    "<s>",
+    "<bos>",
+    "<start_of_image>",
+    "<end_of_turn>",
+    "{{image}}",
+    "<image_soft_token>",
+    "<IMG_CONTEXT>",
+    "<fake_token_around_image>",
+    "[INST]",
+    "[/INST]",
+    "[IMG]",
+    "[IMG_BREAK]",
+    "<|vision_start|>",
+    "<loc0001>",
+    "<turn|>",
+    "<|turn>",
+]
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -21,7 +41,7 @@ def test_ordinary_words_are_left_alone(plain):
     assert harmless(plain) == plain
 
 
-@given(st.lists(st.sampled_from([*"<>[]|/aZ ", BREAK, "image", "INST"]), max_size=40).map("".join))
+@given(st.lists(st.sampled_from([*"<>[]{}|/aZ ", BREAK, "image", "INST"]), max_size=40).map("".join))
 def test_a_post_comes_back_as_it_was(text):
     assert restored(harmless(text)) == text
-    assert not any(sign in harmless(text) for sign in ("<image>", "[INST]", "</a>"))
+    assert not any(sign in harmless(text) for sign in ("<image>", "[INST]", "</a>", "{{image}}"))

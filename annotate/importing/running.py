@@ -18,6 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
+from annotate import spreadsheets
 from annotate.fetch import fetch_image
 from annotate.models import Event, ImportRun, Label
 from annotate.models.importing import ImportRunQuerySet, ImportState
@@ -238,4 +239,4 @@ def said(failure: Exception) -> str:
 def spreadsheet_safe(line: Line) -> list[str | int]:
     """A spreadsheet runs cells that begin like a formula, and these come from strangers' files."""
     cells = [line.external_id, line.outcome, line.detail]
-    return [line.number, *("'" + cell if cell[:1] in "=+-@\t\r" and cell else cell for cell in cells)]
+    return [line.number, *map(spreadsheets.guarded, cells)]

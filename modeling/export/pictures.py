@@ -1,0 +1,80 @@
+"""The pictures of an export: each once, however many posts show it, straight from wherever they are stored.
+
+A picture may be gone from the storage. To ask beforehand for each would take a remote storage minutes, and one that is
+lost is no reason to keep the others from a trainer; so it is told in a file of its own, and a command says so too.
+"""
+
+from collections.abc import Iterator
+
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import connection
+
+from annotate import images
+from modeling.models import Dataset
+
+from .members import Member, NotExported
+
+FOLDER = "images"
+MISSING = "MISSING.txt"
+MOST_MISSING = 1000
+WINDOW = 5000
+FORMATS = {ending: format for format, ending in images.EXTENSIONS.items()}
+
+READ = """
+SELECT position, image FROM modeling_datasetitem
+WHERE dataset_id = %s AND position > %s AND split = ANY(%s) AND removed IS NULL AND image <> ''
+ORDER BY position LIMIT %s
+"""
+
+
+def members(dataset: Dataset, splits: tuple[str, ...], folder: str = FOLDER) -> Iterator[Member]:
+    seen: set[bytes] = set()
+    missing: set[str] = set()
+    for image in named(dataset, splits):
+        key = bytes.fromhex(image.partition(".")[0])
+        if key in seen:
+            continue
+        seen.add(key)
+        if file := opened(image):
+            yield Member(f"{folder}/{image}", read(file))
+        else:
+            lost(f"{folder}/{image}", missing)
+    if missing:
+        yield Member(MISSING if folder == FOLDER else f"{folder}/{MISSING}", iter([told(missing)]))
+
+
+def named(dataset: Dataset, splits: tuple[str, ...]) -> Iterator[str]:
+    after = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(READ, [dataset.pk, after, list(map(str, splits)), WINDOW])
+            page = cursor.fetchall()
+        yield from (image for _, image in page)
+        if len(page) < WINDOW:
+            return
+        after = page[-1][0]
+
+
+def opened(image: str) -> File[bytes] | None:
+    sha256, _, ending = image.partition(".")
+    try:
+        return default_storage.open(images.path_of(sha256, FORMATS[ending]))
+    except FileNotFoundError:
+        return None
+
+
+def read(file: File[bytes]) -> Iterator[bytes]:
+    with file:
+        yield from file.chunks()
+
+
+def lost(path: str, missing: set[str]) -> None:
+    missing.add(path)
+    if len(missing) == MOST_MISSING:
+        raise NotExported(f"{MOST_MISSING:,} pictures are not in the storage: is it the right one, and whole?")
+
+
+def told(missing: set[str]) -> bytes:
+    lines = ["These pictures are named in the tables, and are gone from the storage:", *sorted(missing)]
+    return "\n".join([*lines, ""]).encode()
