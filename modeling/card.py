@@ -1,4 +1,7 @@
-"""What a dataset's card tells of how it came about: read when it is frozen, because all of that goes on changing."""
+"""What a dataset's card tells of how it came about: read when it is frozen, because all of that goes on changing.
+
+`card_text` puts it into words.
+"""
 
 import json
 from collections import defaultdict
@@ -8,6 +11,8 @@ from django.db import connection
 
 from annotate.agreement import Answer, Counts, cohens_kappa, observed
 
+from . import card_text, marks
+from .card_text import Removed
 from .models import Dataset
 
 WHERE_MOST = 20  # sources of posts that are told by name
@@ -93,3 +98,15 @@ def agreement_in(dataset: Dataset) -> list[dict[str, Any]]:
 def told_pair(one: str, other: str, counts: Counts) -> dict[str, Any]:
     same = observed(counts)
     return {"one": one, "other": other, "both": same.of, "same": same.hits, "kappa": cohens_kappa(counts)}
+
+
+# --- The card itself
+
+
+def markdown(dataset: Dataset, names: bool = True) -> str:
+    """The same bytes for the same dataset, until a post has to go. Without names, reviewers are numbered."""
+    return card_text.write(dataset, removed_from(dataset), names)
+
+
+def removed_from(dataset: Dataset) -> Removed | None:
+    return marks.removed_from([dataset]).get(dataset.pk)

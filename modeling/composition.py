@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from .recipe import MACHINES, SOURCES, Recipe
-from .splits import HOLDOUT, NAMES, TRAIN, Chosen, Known, Numbers
+from .splits import HOLDOUT, NAMES, REASONS, TRAIN, Chosen, Known, Numbers
 
 FEW_OF_A_LABEL = 30
 FEW_IN_ALL = 3000
@@ -50,9 +50,11 @@ class Composition:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        wrong = stored["wrong"]
+        """In our order: PostgreSQL keeps an object's keys in one of its own."""
+        wrong, out = stored["wrong"], stored["left_out"]
         return cls(**dict(stored) | {
-            "splits": {name: Part(**part) for name, part in stored["splits"].items()},
+            "splits": {name: Part(**stored["splits"][name]) for name in NAMES},
+            "left_out": {reason: out[reason] for reason in REASONS if reason in out},
             "wrong": Wrong(**wrong) if wrong else None,
         })  # fmt: skip
 
@@ -180,7 +182,9 @@ def thin_splits(composition: Composition, recipe: Recipe) -> list[str]:
     found = []
     for name, share in (("validation", recipe.validation), ("test", recipe.test)):
         absent = [label for label, posts in composition.splits[name].labels.items() if not posts]
-        if share and absent and composition.splits[name].posts:
+        if share and not composition.splits[name].posts:
+            found.append(f"The {name} split is empty: nothing can be measured on it.")
+        elif share and absent:
             found.append(f"The {name} split has no post labelled {' or '.join(absent)}: it says nothing of it.")
     if not composition.splits[NAMES[HOLDOUT]].posts:
         found.append("The project has no locked test set: import one, so that models can be compared honestly.")

@@ -18,6 +18,7 @@ from .recipe import SOURCES, Recipe
 from .splits import NAMES, Chosen, Known
 
 WINDOW = 2000
+TAKEN = {"new", "preview"}  # pages beside those of the datasets
 Progress = Callable[[Dataset], None]
 
 
@@ -71,6 +72,8 @@ def facts_of(project: Project, weights: dict[str, float] | None = None) -> dict[
 def ask(project: Project, by: User | None, name: str, recipe: Recipe, queue: bool = True) -> Dataset:
     """Whoever freezes by command carries it out there and then, and queues nothing."""
     NAME(name)
+    if name in TAKEN:
+        raise Refused(f"“{name}” is the address of a page here; take another name.")
     try:
         with transaction.atomic():
             Dataset.objects.filter(
@@ -111,6 +114,9 @@ def carry_out(dataset: Dataset, progress: Progress = lambda _: None) -> bool:
         end(dataset, DatasetState.CANCELLED)
     except Refused as refusal:
         end(dataset, DatasetState.FAILED, str(refusal))
+    except KeyboardInterrupt:
+        end(dataset, DatasetState.CANCELLED)
+        raise
     except BaseException:
         logging.getLogger(__name__).exception("Dataset %s could not be frozen.", dataset.pk)
         end(dataset, DatasetState.FAILED, "It broke off before it was whole; nothing of it counts. Start it again.")
