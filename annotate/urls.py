@@ -1,8 +1,26 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from .api import urls as api_urls
-from .views import agreement, imports, media, people, posts, projects, quality, review, review_steps, reviewers
+from modeling.api import router as datasets_api
+from modeling.api_runs import router as runs_api
+
+from .api import api, mounted
+from .views import (
+    agreement,
+    imports,
+    label_studio,
+    media,
+    people,
+    posts,
+    projects,
+    quality,
+    review,
+    review_steps,
+    reviewers,
+)
+
+api.add_router("", datasets_api)
+api.add_router("", runs_api)
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -30,6 +48,8 @@ urlpatterns = [
     # Posts
     path("p/<slug:slug>/posts", posts.posts, name="posts"),
     path("p/<slug:slug>/posts/<int:pk>", posts.post, name="post"),
+    path("p/<slug:slug>/posts/<int:pk>/remove", posts.post_remove, name="post_remove"),
+    path("p/<slug:slug>/removals", posts.removals, name="removals"),
     path("p/<slug:slug>/templates", posts.templates, name="templates"),
     path("p/<slug:slug>/templates/<int:pk>", posts.template_name, name="template_name"),
     path("p/<slug:slug>/agreement", agreement.agreement, name="agreement"),
@@ -63,8 +83,16 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:pk>/progress", imports.progress, name="import_progress"),
     path("p/<slug:slug>/imports/<int:pk>/stop", imports.stop, name="import_stop"),
     path("p/<slug:slug>/imports/<int:pk>/report.csv", imports.report, name="import_report"),
+    # Label Studio
+    path("p/<slug:slug>/label-studio", label_studio.label_studio, name="label_studio"),
+    path("p/<slug:slug>/label-studio/push", label_studio.push, name="label_studio_push"),
+    path("p/<slug:slug>/label-studio/pull", label_studio.pull, name="label_studio_pull"),
+    path("p/<slug:slug>/label-studio/people", label_studio.people, name="label_studio_people"),
+    path("p/<slug:slug>/label-studio/anew", label_studio.anew, name="label_studio_anew"),
+    path("p/<slug:slug>/label-studio/runs/<int:pk>", label_studio.progress, name="label_studio_progress"),
+    path("p/<slug:slug>/label-studio/runs/<int:pk>/stop", label_studio.stop, name="label_studio_stop"),
     path("", include("labeling.urls")),
     path("", include("modeling.urls")),
-    path("api/", api_urls),
+    path("api/", mounted()),
     path("admin/", admin.site.urls),
 ]

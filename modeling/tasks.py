@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from . import dataset, previews
-from .models import Dataset, Preview
+from . import dataset, previews, runner
+from .models import Dataset, Preview, Run
 
 KEPT = timedelta(hours=1)
 
@@ -21,8 +21,14 @@ def count_preview(pk: int) -> None:
         previews.count(preview)
 
 
+def train(pk: int) -> None:
+    if run := Run.objects.select_related("project", "dataset", "by").filter(pk=pk).first():
+        runner.carry_out(run)
+
+
 def every_minute() -> None:
     take_up()
+    runner.take_up()
     Preview.objects.filter(created__lt=timezone.now() - KEPT).delete()
 
 

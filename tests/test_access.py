@@ -12,9 +12,12 @@ from PIL import Image as Picture
 
 from annotate import images
 from annotate.importing import doors
-from annotate.models import Disagreement, Image, Invitation, Review, Role, Targeting, Template
+from annotate.models import Disagreement, Image, Invitation, LabelStudioRun, Review, Role, Targeting, Template
 from labeling import runs, voters
 from labeling.voters import Makeup
+from modeling import dataset
+from modeling.models import Run
+from modeling.recipe import Recipe
 
 from .make import make_member, make_post, make_project, make_user
 
@@ -57,6 +60,9 @@ GET  label_colours       login  404  200  200  200  200
 
 GET  posts               login  404  200  200  200  200
 GET  post                login  404  200  200  200  200
+GET  post_remove         login  404  403  403  200  200
+POST post_remove         login  404  403  403  422  422
+GET  removals            login  404  403  403  200  200
 GET  templates           login  404  200  200  200  200
 GET  agreement           login  404  200  200  200  200
 POST template_name       login  404  403  302  302  302
@@ -93,6 +99,14 @@ GET  import_progress     login  404  403  403  200  200
 POST import_stop         login  404  403  403  302  302
 GET  import_report       login  404  403  403  200  200
 
+GET  label_studio        login  404  403  200  200  200
+POST label_studio_push   login  404  403  403  302  302
+POST label_studio_pull   login  404  403  403  302  302
+POST label_studio_people login  404  403  403  302  302
+POST label_studio_anew   login  404  403  403  302  302
+GET  label_studio_progress login 404 403 200  200  200
+POST label_studio_stop   login  404  403  403  302  302
+
 GET  votes               login  404  200  200  200  200
 GET  voter_new           login  404  403  403  200  200
 POST voter_new           login  404  403  403  422  422
@@ -110,6 +124,35 @@ POST voting_resume       login  404  403  403  302  302
 POST voting_cancel       login  404  403  403  302  302
 POST voting_retry        login  404  403  403  302  302
 
+GET  datasets            login  404  403  200  200  200
+GET  dataset_new         login  404  403  200  200  200
+POST dataset_new         login  404  403  403  422  422
+GET  dataset_preview     login  404  403  200  200  200
+GET  dataset             login  404  403  200  200  200
+GET  dataset_progress    login  404  403  200  200  200
+POST dataset_stop        login  404  403  403  302  302
+POST dataset_again       login  404  403  403  302  302
+GET  dataset_posts       login  404  403  200  200  200
+GET  dataset_compare     login  404  403  200  200  200
+GET  dataset_card        login  404  403  200  200  200
+GET  dataset_download    login  404  403  403  302  302
+
+GET  runs                login  404  403  200  200  200
+GET  run_new             login  404  403  200  200  200
+POST run_new             login  404  403  403  422  422
+GET  run_preview         login  404  403  200  200  200
+GET  run_compare         login  404  403  200  200  200
+GET  run                 login  404  403  200  200  200
+GET  run_progress        login  404  403  200  200  200
+GET  run_points          login  404  403  200  200  200
+GET  run_machine         login  404  403  200  200  200
+POST run_stop            login  404  403  403  302  302
+POST run_resume          login  404  403  403  302  302
+GET  run_receipt         login  404  403  200  200  200
+GET  run_bundle          login  404  403  403  200  200
+POST run_result          login  404  403  403  302  302
+GET  run_modules         login  404  403  404  404  404
+
 GET  api:api-root          404  404  404  404  404  404
 GET  api:openapi-view    login  200  200  200  200  200
 GET  api:openapi-json    login  200  200  200  200  200
@@ -118,8 +161,21 @@ GET  api:project           401  404  200  200  200  200
 GET  api:posts             401  404  200  200  200  200
 POST api:import_posts      401  404  403  403  202  202
 GET  api:post              401  404  200  200  200  200
+DELETE api:remove_post     401  404  403  403  422  422
 GET  api:import_state      401  404  403  403  200  200
 GET  api:image             401  404  200  200  200  200
+GET  api:datasets          401  404  403  200  200  200
+POST api:datasets          401  400  400  400  400  400
+GET  api:dataset_preview   401  404  403  200  200  200
+GET  api:dataset           401  404  403  200  200  200
+GET  api:dataset_card      401  404  403  200  200  200
+GET  api:dataset_download  401  404  403  403  422  422
+GET  api:runs              401  404  403  200  200  200
+POST api:runs              401  400  400  400  400  400
+GET  api:run               401  404  403  200  200  200
+GET  api:run_points        401  404  403  200  200  200
+POST api:run_stop          401  404  403  403  202  202
+POST api:run_resume        401  404  403  403  409  409
 POST api:queue_next        401  400  400  400  400  400
 POST api:queue_renew       401  400  400  400  400  400
 POST api:queue_release     401  400  400  400  400  400
@@ -134,6 +190,17 @@ GET  admin:login         login  403  403  403  403  302
 VOTER = ("voter", "voter_edit", "voter_return", "voter_request")
 ANSWERS = ("api:review", "api:disagreement_votes")
 RISKIEST = ("quality_targeting", "quality_ask", "quality_discard")
+DATASET = [
+    "dataset", *(f"dataset_{name}" for name in ("progress", "stop", "again", "posts", "compare", "card", "download")),
+    *(f"api:dataset{name}" for name in ("", "_card", "_download")),
+]  # fmt: skip
+TRAINING = [
+    "run",
+    *(
+        f"run_{name}"
+        for name in ("progress", "points", "machine", "stop", "resume", "receipt", "modules", "bundle", "result")
+    ),
+]
 VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
@@ -151,8 +218,9 @@ PATTERNS = list(patterns(get_resolver()))
 
 
 @pytest.fixture
-def world(db):
+def world(db, settings, tmp_path):
     """One project with one of everything, and what the addresses need to name it."""
+    settings.VAR_DIR = tmp_path
     project = make_project("Memes")
     boss = make_member(project, Role.ADMIN, "boss")
     image, template = picture(), Template.objects.create(project=project, size=2)
@@ -166,6 +234,11 @@ def world(db):
     voting = runs.start(project, boss, [voter], queue=False)
     decided = Review.objects.create(project=project, disagreement=waiting, reviewer=boss, key="one", instead="skip")
     riskiest = Targeting.objects.create(project=project, by=boss, posts=1)
+    make_post(project, label="bullish")
+    frozen = dataset.ask(project, boss, "v1.0", Recipe(), queue=False)
+    dataset.carry_out(frozen)
+    training = Run.objects.create(project=project, dataset=frozen, config={"model": "tiny"}, receipt={"model": "tiny"})
+    pushing = LabelStudioRun.objects.create(project=project, by=boss, way="push")
     return {
         "people": {
             "stranger": make_member(make_project(), Role.ADMIN), "reviewer": make_member(project, Role.REVIEWER),
@@ -174,16 +247,19 @@ def world(db):
         },
         "given": {
             "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
-            "post_id": post.pk, "import_id": run.pk,
+            "post_id": post.pk, "import_id": run.pk, "run_id": training.pk,
         },
         "pk": {
-            "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "template_name": template.pk,
+            "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "post_remove": post.pk,
+            "template_name": template.pk,
             "reviewer": decided.reviewer_id,
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
         } | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
-        | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk)
+        | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk) | dict.fromkeys(TRAINING, training.pk)
+        | {"label_studio_progress": pushing.pk, "label_studio_stop": pushing.pk}
         | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
-        "name": {"image": image.file_name, "api:image": image.file_name, "thumb": f"{image.sha256}.webp"},
+        "name": {"image": image.file_name, "api:image": image.file_name, "thumb": f"{image.sha256}.webp"}
+        | dict.fromkeys(DATASET, frozen.name),
     }  # fmt: skip
 
 

@@ -13,10 +13,16 @@ from annotate.models import (
     ImportRun,
     Invitation,
     Label,
+    LabelStudioAnnotation,
+    LabelStudioPerson,
+    LabelStudioProject,
+    LabelStudioRun,
+    LabelStudioTask,
     Membership,
     Post,
     Project,
     QueueTally,
+    Removal,
     Review,
     Role,
     Tally,
@@ -28,11 +34,12 @@ from annotate.models import (
     VoteTally,
 )
 from labeling.models import Batch, Failure, Part, Replacement, VotingRun, Wording
+from modeling.models import Card, Dataset, DatasetItem, Preview, Run, RunPoint
 
 from .make import make_label, make_member, make_post, make_project, make_user, make_vote, numbers
 
 pytestmark = pytest.mark.django_db
-OURS = [model for model in admin.site._registry if model._meta.app_label in {"annotate", "labeling"}]
+OURS = [model for model in admin.site._registry if model._meta.app_label in {"annotate", "labeling", "modeling"}]
 
 
 def make_one_of_each():
@@ -52,6 +59,18 @@ def make_one_of_each():
     waiting = Disagreement.objects.create(project=project, post=post, why="split", holder=member)
     Review.objects.create(project=project, disagreement=waiting, reviewer=member, key="one", label=post.label)
     Targeting.objects.create(project=project, by=member, posts=1, expected=0.5, low=0, high=1, method="by confidence")
+    frozen = Dataset.objects.create(project=project, by=member, name="v1")
+    DatasetItem.objects.create(dataset=frozen, position=1, post=post, external_id="1", at=post.at, kin=1)
+    Preview.objects.create(project=project, key="0", recipe={})
+    Card.objects.create(name=f"card {number}", gigabytes=24, teraflops=100)
+    training = Run.objects.create(project=project, dataset=frozen, by=member, config={"model": "tiny"})
+    RunPoint.objects.create(run=training, kind="step", step=1, told={"loss": 1})
+    Removal.objects.create(project=project, post_id=number, by=member, reason="asked", id_hash="0", content_hash="0")
+    link = LabelStudioProject.objects.create(project=project, address="https://studio.example.org", number=number)
+    task = LabelStudioTask.objects.create(link=link, number=number, disagreement=waiting)
+    person = LabelStudioPerson.objects.create(project=project, address=link.address, number=1, user=member)
+    LabelStudioAnnotation.objects.create(task=task, number=1, person=person, outcome="applied")
+    LabelStudioRun.objects.create(project=project, by=member, way="push")
     Invitation.issue(project, Role.LEAD, member)
     ApiToken.issue(member, "laptop")
     Event.record("joined", user=member, project=project)
@@ -77,8 +96,9 @@ def address_of(model, kind, *args):
 
 def test_every_model_has_a_page():
     ours = {ApiToken, Disagreement, Event, Image, ImportRun, Invitation, Label, Membership, Post, Project,
-            QueueTally, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part, Failure,
-            Batch, Wording, Replacement}  # fmt: skip
+            LabelStudioAnnotation, LabelStudioPerson, LabelStudioProject, LabelStudioRun, LabelStudioTask,
+            QueueTally, Removal, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part,
+            Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card}  # fmt: skip
     assert set(OURS) == ours
 
 

@@ -21,6 +21,12 @@ from annotate.models import (
     Disagreement,
     ImportRun,
     Invitation,
+    LabelStudioAnnotation,
+    LabelStudioPerson,
+    LabelStudioProject,
+    LabelStudioRun,
+    LabelStudioTask,
+    Post,
     Project,
     Review,
     Role,
@@ -30,6 +36,9 @@ from annotate.models import (
 )
 from labeling.models import Failure, Part, VotingRun
 from labeling.voters import Makeup, create, revise
+from modeling import dataset, training_presets
+from modeling.models import Dataset, Run, RunPoint
+from modeling.recipe import Recipe
 from tests.make import make_member, make_post, make_project, make_user, make_vote
 
 # url name, what of `things` it shows, who looks at it
@@ -52,6 +61,9 @@ PAGES = [
     ("posts", "empty project", "admin"),
     ("post", "settled post", "admin"),
     ("post", "contested post", "reviewer"),
+    ("post_remove", "settled post", "admin"),
+    ("removals", "project", "admin"),
+    ("removals", "empty project", "admin"),
     ("templates", "project", "admin"),
     ("agreement", "project", "reviewer"),
     ("agreement", "empty project", "admin"),
@@ -87,6 +99,30 @@ PAGES = [
     ("reviewer", "person", "admin"),
     ("reviewer_me", "project", "reviewer"),
     ("reviewer_me", "empty project", "reviewer"),
+    ("datasets", "project", "admin"),
+    ("datasets", "empty project", "admin"),
+    ("dataset_new", "project", "admin"),
+    ("dataset_new", "empty project", "admin"),
+    ("dataset", "frozen dataset", "admin"),
+    ("dataset", "queued dataset", "admin"),
+    ("dataset", "freezing dataset", "admin"),
+    ("dataset", "failed dataset", "admin"),
+    ("dataset_posts", "frozen dataset", "admin"),
+    ("dataset_compare", "frozen dataset", "admin"),
+    ("dataset_card", "frozen dataset", "admin"),
+    ("runs", "project", "admin"),
+    ("runs", "empty project", "admin"),
+    ("run_new", "project", "admin"),
+    ("run_new", "empty project", "admin"),
+    ("run", "queued run", "admin"),
+    ("run", "running run", "admin"),
+    ("run", "interrupted run", "admin"),
+    ("run", "failed run", "admin"),
+    ("run", "done run", "admin"),
+    ("run_compare", "project", "admin"),
+    ("run_compare", "empty project", "admin"),
+    ("label_studio", "project", "admin"),
+    ("label_studio", "empty project", "admin"),
     ("imports", "project", "admin"),
     ("imports", "empty project", "admin"),
     ("import_new", "project", "admin"),
@@ -103,6 +139,11 @@ NO_PAGE = {
     "label_colours", "image", "thumb", "template_name",
     "voter_return", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry",
     "quality_ask", "quality_discard", "quality_headline",
+    "dataset_preview", "dataset_progress", "dataset_stop", "dataset_again", "dataset_download",
+    "run_preview", "run_progress", "run_points", "run_machine", "run_stop", "run_resume", "run_receipt", "run_modules",
+    "run_bundle", "run_result",
+    "label_studio_push", "label_studio_pull", "label_studio_people", "label_studio_anew", "label_studio_progress",
+    "label_studio_stop",
     "import_start", "import_progress", "import_stop", "import_report",
 }  # fmt: skip
 # address -> its status; the reviewer looks
@@ -134,11 +175,12 @@ def people(live_server: Any) -> dict[str, User | None]:
 
 
 @pytest.fixture
-def things(people: dict[str, User | None]) -> dict[str, dict[str, Any]]:
+def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str, Any]]:
     """What the pages show: by name, the arguments of its address."""
     project, admin = Project.objects.get(slug="memes"), people["admin"]
     assert admin is not None
     fill(project)
+    make_label_studio(project, settings)
     ApiToken.issue(admin, "notebook")
     _, secret = Invitation.issue(project, Role.REVIEWER, admin, note="for Kim")
     runs = {f"{state} import": run.pk for state, run in make_imports(project, admin).items()}
@@ -147,12 +189,17 @@ def things(people: dict[str, User | None]) -> dict[str, dict[str, Any]]:
     posts = {"settled post": project.posts.filter(state="settled")[0].pk}
     posts |= {"contested post": project.posts.get(state="contested").pk}
     posts |= make_decided(project, people["reviewer"], admin)
-    return {
-        "nothing": {},
-        "project": {"slug": project.slug},
-        "empty project": {"slug": "empty"},
-        "invitation": {"secret": secret},
-    } | {name: {"slug": project.slug, "pk": pk} for name, pk in (runs | posts).items()}
+    return (
+        {
+            "nothing": {},
+            "project": {"slug": project.slug},
+            "empty project": {"slug": "empty"},
+            "invitation": {"secret": secret},
+        }
+        | {name: {"slug": project.slug, "pk": pk} for name, pk in (runs | posts).items()}
+        | make_datasets(project)
+        | make_runs(project)
+    )
 
 
 def fill(project: Project) -> None:
@@ -168,6 +215,30 @@ def fill(project: Project) -> None:
     make_vote(post, "keywords", reason="Nothing matched.")
     make_post(project, "wagmi", label="bullish")
     make_post(project, "gm")
+
+
+def make_label_studio(project: Project, settings: Any) -> None:
+    """A push that runs, a pull that failed, and an answer of each kind that looks different."""
+    settings.LABEL_STUDIO_URL, settings.LABEL_STUDIO_API_KEY = "https://studio.example.org", "not asked for"
+    link = LabelStudioProject.objects.create(project=project, address=settings.LABEL_STUDIO_URL, number=7)
+    person = LabelStudioPerson.objects.create(project=project, address=link.address, number=1, email="ann@example.org")
+    waiting = Disagreement.objects.filter(project=project, closed=None).first()
+    for number, outcome in enumerate(["conflict", "unmapped", "applied", "post gone"]):
+        task = LabelStudioTask.objects.create(link=link, number=number, disagreement=None if number else waiting)
+        LabelStudioAnnotation.objects.create(
+            task=task,
+            number=1,
+            person=person,
+            said="bullish",
+            here="bearish (voters)",
+            outcome=outcome,
+            says_now="neutral",
+        )
+    LabelStudioRun.objects.create(project=project, way="pull", state="failed", error="Label Studio refused the token.")
+    now = timezone.now() + timedelta(hours=1)
+    LabelStudioRun.objects.create(
+        project=project, way="push", state="running", started=timezone.now(), heartbeat=now, total=9, done=4
+    )
 
 
 def make_votes(project: Project) -> tuple[Voter, dict[str, int]]:
@@ -229,6 +300,52 @@ def make_decided(project: Project, one: User | None, other: User) -> dict[str, i
             )
             Review.objects.filter(pk=review.pk).update(at=timezone.now() - timedelta(days=1 + 7 * number))
     return {f"{state} riskiest": asked.pk for state, asked in riskiest.items()} | {"person": one.pk}
+
+
+def make_datasets(project: Project) -> dict[str, dict[str, Any]]:
+    """In every state that looks different; of the frozen ones the later has lost a post since."""
+    for name in ("v1", "v2"):
+        frozen = dataset.ask(project, None, name, Recipe(weights={"bullish": 2}), queue=False)
+        dataset.carry_out(frozen)
+    gone = frozen.items.filter(post__holdout=False)[0]
+    Post.objects.filter(pk=gone.post_id).delete()
+    soon = timezone.now() + timedelta(hours=1)
+    states: dict[str, dict[str, Any]] = {
+        "queued": {},
+        "freezing": {"total": 900, "done": 300, "heartbeat": soon, "started": timezone.now()},
+        "failed": {"error": "No post was left to be frozen."},
+    }
+    for state, fields in states.items():
+        Dataset.objects.create(project=project, name=state, recipe=Recipe().as_json(), state=state, **fields)
+    names = {"frozen": "v2"} | {state: state for state in states}
+    return {f"{state} dataset": {"slug": project.slug, "name": name} for state, name in names.items()}
+
+
+def make_runs(project: Project) -> dict[str, dict[str, Any]]:
+    """In every state that looks different, with curves where there are any."""
+    far = {"step": 3, "steps": 9, "latest": {"loss": 0.5, "epoch": 1, "memory": 2**30, "samples_per_second": 9.5}}
+    soon = timezone.now() + timedelta(hours=1)
+    states: dict[str, dict[str, Any]] = {
+        "queued": {},
+        "running": far | {"heartbeat": soon, "started": timezone.now(), "doing": "training"},
+        "interrupted": far | {"error": "The process ended without a word. Look at the log, then resume it."},
+        "failed": far | {"error": "The card's memory was too small. Try a batch of 1."},
+        "done": far | {"scores": {"macro_f1": 0.5, "step": 3}, "receipt": {"model": "tiny", "papers": ["LoRA"]}},
+    }
+    config = training_presets.named("tiny").configured().as_json()
+    made = {}
+    for state, fields in states.items():
+        run = Run.objects.create(
+            project=project, dataset=project.datasets.get(name="v2"), recipe="tiny", config=config | {"lr": 0.1},
+            state=state, **fields,
+        )  # fmt: skip
+        for step in range(1, 1 + fields.get("step", 0)):
+            RunPoint.objects.create(
+                run=run, kind="step", step=step, told={"loss": 1 / step, "lr": 0.1, "memory": 2**30}
+            )
+            RunPoint.objects.create(run=run, kind="evaluation", step=step, told={"macro_f1": 0.1, "accuracy": 0.2})
+        made[f"{state} run"] = {"slug": project.slug, "pk": run.pk}
+    return made
 
 
 def make_imports(project: Project, admin: User) -> dict[str, ImportRun]:

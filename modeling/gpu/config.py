@@ -1,0 +1,90 @@
+"""What a run is asked to do: `config.json` in its folder. Read here and by the site, so it needs no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+Method = Literal["qlora", "lora", "spectrum", "full"]
+Projector = Literal["frozen", "lora", "train"]
+METHODS: tuple[Method, ...] = ("qlora", "lora", "spectrum", "full")
+PROJECTORS: tuple[Projector, ...] = ("frozen", "lora", "train")
+
+
+@dataclass(frozen=True)
+class Config:
+    model: str  # tiny, a name on the hub, or a folder
+    revision: str = ""
+    trust_remote_code: bool = False
+    method: Method = "qlora"
+    rank: int = 16
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: str = "all-linear"  # or a full match of module names; never what sees
+    projector: Projector = "frozen"
+    projector_lr: float = 2e-5
+    spectrum_share: float = 0.3
+    lr: float = 2e-4
+    schedule: str = "cosine"
+    warmup: float = 0.1  # of all steps
+    epochs: float = 3.0
+    max_steps: int = 0  # 0: as the epochs give
+    batch: int = 2
+    accumulation: int = 4
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    checkpointing: bool = True
+    min_pixels: int = 4 * 28 * 28
+    max_pixels: int = 768 * 28 * 28
+    seed: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)  # by label
+    focal: float = 0.0  # how much less what is known already counts
+    balanced: bool = False  # each label drawn as often
+    evaluate_every: int = 0  # steps; 0: at each epoch's end
+    patience: int = 0  # evaluations without a better one before it stops; 0: it does not
+    evaluation_batch: int = 8
+    augment: bool = False
+    text_dropout: float = 0.0  # of the posts whose picture tells the label: how often their words are left out
+
+    def __post_init__(self) -> None:
+        if problem := problem_with(self):
+            raise ValueError(problem)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(stored) - known):
+            raise ValueError(f"“{unknown[0]}” is nothing that can be set; there are {', '.join(sorted(known))}.")
+        return cls(**stored)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        return cls.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"weights": dict(self.weights)}
+
+
+def problem_with(config: Config) -> str:
+    if config.method not in METHODS:
+        return f"“{config.method}” is no method; there are {', '.join(METHODS)}."
+    if config.projector not in PROJECTORS:
+        return f"“{config.projector}” cannot be done with a projector; there are {', '.join(PROJECTORS)}."
+    if config.projector == "lora" and config.method in ("spectrum", "full"):
+        return "The projector gets an adapter only where the language model does: with LoRA or QLoRA."
+    if config.rank < 1 or config.alpha <= 0:
+        return "Rank and alpha are whole numbers above 0."
+    if not 0 <= config.dropout < 1 or not 0 <= config.text_dropout < 1 or not 0 <= config.warmup < 1:
+        return "Dropout, text dropout and warm-up are shares from 0 to below 1."
+    if min(config.lr, config.projector_lr, config.epochs) <= 0 or config.lr > 1:
+        return "Learning rates and epochs are above 0, and a learning rate is far below 1."
+    if min(config.batch, config.accumulation, config.evaluation_batch) < 1:
+        return "A batch is one post at least."
+    if not 0 < config.spectrum_share <= 1:
+        return "The share of Spectrum lies above 0, and is 1 at most."
+    if not 0 < config.min_pixels <= config.max_pixels:
+        return "The fewest pixels are above 0, and no more than the most."
+    if any(weight <= 0 for weight in config.weights.values()) or config.focal < 0:
+        return "Weights are above 0, and focal weighting is 0 or more."
+    return ""

@@ -1,0 +1,135 @@
+"""What a run was, for whoever asks later: what went in, what was trained, on what, and what came out."""
+
+import hashlib
+import json
+import platform
+import re
+import resource
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import Config
+from .load import ADAPTER, Loaded
+from .progress import FILE as PROGRESS
+
+PACKAGE = "casting-vote"
+LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "pillow")
+PAPERS = {
+    "qlora": ["QLoRA, arXiv 2305.14314", "LoRA, arXiv 2106.09685"],
+    "lora": ["LoRA, arXiv 2106.09685"],
+    "spectrum": ["Spectrum, arXiv 2406.06623"],
+    "full": [],
+}
+
+
+def write(
+    folder: Path, config: Config, loaded: Loaded, model: Any, trainer: Any, posts: dict[str, Any], joules: float | None
+) -> None:
+    named = list(model.named_parameters())
+    trained = [(name, weight.numel()) for name, weight in named if weight.requires_grad]
+    starts, seconds = time_of(folder)
+    told = {
+        "model": config.model, "revision": config.revision or getattr(model.config, "_commit_hash", None),
+        "family": loaded.family.key, "config": config.as_json(), "papers": PAPERS[config.method],
+        "code": code_version(), "posts": {split: counts(of, loaded) for split, of in posts.items()},
+        "parameters": {"all": sum(size_of(weight) for _, weight in named), "trained": sum(n for _, n in trained)},
+        "trained": patterns(name for name, _ in trained),
+        "frozen": patterns(name for name, weight in named if not weight.requires_grad),
+        "used": loaded.used | {"optimiser": str(trainer.args.optim.value), "processes": trainer.args.world_size},
+        "machine": {"platform": platform.platform(), "python": platform.python_version(),
+                    "cards": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]},
+        "libraries": {name: found for name in LIBRARIES if (found := version_of(name))},
+        "starts": starts, "seconds": seconds, "steps": trainer.state.global_step,
+        "best": {"macro_f1": trainer.state.best_metric, "step": trainer.state.best_global_step},
+        "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_memory(),
+        "adapter": hash_of(folder / ADAPTER),
+    }  # fmt: skip
+    known = {"joules": round(joules)} if joules is not None else {}
+    (folder / "trained_modules.txt").write_text("\n".join(name for name, _ in trained) + "\n", encoding="utf-8")
+    (folder / "receipt.json").write_text(json.dumps({**told, **known}, indent=1) + "\n", encoding="utf-8")
+
+
+def counts(posts: Any, loaded: Loaded) -> dict[str, Any]:
+    if not len(posts):
+        return {"posts": 0}
+    without = sum(not name for name in posts["image"])
+    blank = {"blank_pictures": without} if loaded.family.needs_picture else {}
+    return {
+        "posts": len(posts),
+        "labels": dict(Counter(posts["label"]).most_common()),
+        "without_picture": without,
+        **blank,
+    }
+
+
+def size_of(weight: Any) -> int:
+    """Two parameters of a quantised model lie in each of its bytes."""
+    return int(weight.numel()) * (2 if type(weight).__name__ == "Params4bit" else 1)
+
+
+def patterns(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(re.sub(r"\.\d+(?=\.)", ".*", name) for name in names))
+
+
+def time_of(folder: Path) -> tuple[int, float]:
+    """Over all its starts, since it may have been stopped and resumed."""
+    starts, seconds, before = 0, 0.0, 0.0
+    for line in map(json.loads, (folder / PROGRESS).read_text(encoding="utf-8").splitlines()):
+        if line.get("doing") == "reading the posts":
+            starts += 1
+        else:
+            seconds += line["at"] - before
+        before = line["at"]
+    return starts, round(seconds, 1)
+
+
+def code_version() -> str | None:
+    """The commit, where this is a checkout, and the package's number elsewhere."""
+    here = Path(__file__).resolve().parent
+    if (here.parent.parent / ".git").exists():
+        asked = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+        found = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return version_of(PACKAGE)
+
+
+def version_of(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def joules_so_far() -> float | None:
+    """By the cards' own meters, which count from when they were switched on; None where there are none."""
+    if not torch.cuda.is_available():
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        cards = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(torch.cuda.device_count())]
+        return float(sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(card) for card in cards)) / 1000
+    except Exception:  # no such library, or a card without a meter: then it is not known
+        return None
+
+
+def peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""A run carried to another machine and back, the trainer there for real, with nothing of ours around it."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from annotate.models import Role
+from modeling import bundle, run_folder, runner, training_presets
+from modeling.models import Run, RunPoint, RunState
+from modeling.recipe import Recipe
+
+from .make import make_member, make_project
+from .test_dataset import freeze, make_posts
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _var(tmp_path, settings):
+    settings.VAR_DIR = tmp_path / "var"
+
+
+@pytest.fixture
+def run():
+    project = make_project(audit_rate=0)
+    make_posts(project, 12)
+    frozen = freeze(project, recipe=Recipe(validation=0.2, test=0.2))
+    config = training_presets.named("tiny").configured(max_steps=2, batch=2)
+    return runner.start(project, None, frozen, config, away=True)
+
+
+def packed(run):
+    return zipfile.ZipFile(io.BytesIO(b"".join(bundle.pack(run))))
+
+
+def result(run, **changes):
+    """A result that is right but for what is changed: a name to its content, or to None where it is absent."""
+    receipt = {"trained_for": run_folder.told_of(run), "seconds": 3}
+    files = {
+        "receipt.json": json.dumps(receipt), "progress.jsonl": '{"kind": "done", "step": 2, "loss": 1}\n',
+        "trained_modules.txt": "a\n", "adapter/adapter_model.safetensors": "weights",
+    } | changes  # fmt: skip
+    path = run_folder.folder_of(run).parent.parent / "result.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            if content is not None:
+                archive.writestr(name, content)
+    return path
+
+
+def test_there_and_back(run, tmp_path):
+    """In a folder of its own, by the bundle's own lines but for the installing, which takes gigabytes."""
+    there = tmp_path / "elsewhere"
+    packed(run).extractall(there)
+    there /= f"run-{run.pk}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
+    trained = subprocess.run(
+        [sys.executable, "-m", "modeling.gpu.train", "run"], cwd=there, capture_output=True, text=True,
+        env=environment | {"OMP_NUM_THREADS": "1", "TRANSFORMERS_OFFLINE": "1"},
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    [packing] = re.findall(r"<<'END'\n(.*)END\n", (there / "train.sh").read_text(), re.DOTALL)
+    subprocess.run([sys.executable, "-c", packing], cwd=there, check=True, capture_output=True)
+    call_command("import_run", run.pk, there / "result.zip")
+    run.refresh_from_db()
+    assert run.state == RunState.DONE
+    assert run.receipt["steps"] == run.step == 2
+    assert RunPoint.objects.filter(run=run, kind="step").count() == 2
+    assert (run_folder.folder_of(run) / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_what_is_measured_on_does_not_travel(run):
+    measured = set(run.dataset.items.exclude(split__in=["train", "validation"]).values_list("external_id", flat=True))
+    archive = packed(run)
+    told = [json.loads(line) for name in archive.namelist() if name.endswith("jsonl") for line in archive.open(name)]
+    assert measured
+    assert told
+    assert not measured & {line["id"] for line in told}
+
+
+def test_it_is_pinned_as_this_project_is(run):
+    wanted = bundle.requirements().splitlines()
+    assert "torch==2.13.0" in wanted
+    assert all(any(line.startswith(name) for line in wanted) for name in ("transformers", "peft", "trl", "pillow"))
+    assert not any("django" in line.lower() for line in wanted)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"receipt.json": None}, "no receipt"),
+    ({"adapter/adapter_model.safetensors": None}, "no adapter"),
+    ({"receipt.json": "{"}, "cannot be read"),
+    ({"receipt.json": '{"trained_for": {"run": 0}}'}, "another run"),
+    ({"adapter/run_me.py": "import os"}, "no part of a result"),
+    ({"adapter/pytorch_model.bin": "pickle"}, "no part of a result"),
+    ({"../../outside.txt": "x"}, "no part of a result"),
+    ({"adapter/deep/er.json": "x"}, "no part of a result"),
+])  # fmt: skip
+def test_what_is_no_result_of_it_is_refused_and_changes_nothing(run, changes, words):
+    with pytest.raises(bundle.NotOurs, match=words):
+        bundle.bring_home(run, result(run, **changes))
+    run.refresh_from_db()
+    assert run.state == RunState.AWAY
+    assert not (run_folder.folder_of(run) / "receipt.json").exists()
+
+
+def test_what_is_no_archive_is_a_sentence(run, tmp_path):
+    (tmp_path / "result.zip").write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(CommandError, match="not a ZIP"):
+        call_command("import_run", run.pk, tmp_path / "result.zip")
+
+
+def test_brought_home_twice_it_is_refused(run):
+    bundle.bring_home(run, result(run))
+    with pytest.raises(bundle.NotOurs, match="done already"):
+        bundle.bring_home(run, result(run))
+
+
+class TestPages:
+    def test_a_run_for_another_machine_is_started_fetched_and_brought_home(self, client, run):
+        admin = make_member(run.project, Role.ADMIN)
+        client.force_login(admin)
+        new = reverse("run_new", args=[run.project.slug])
+        filled_in = client.get(f"{new}?recipe=tiny").context["form"].data.dict()
+        asked = client.post(f"{new}?away=1", filled_in)
+        away = Run.objects.latest("pk")
+        assert asked["Location"] == away_page(away)
+        assert away.state == RunState.AWAY
+        page = client.get(away_page(away)).content.decode()
+        assert "Download the bundle" in page
+        fetched = client.get(reverse("run_bundle", args=[run.project.slug, away.pk]))
+        assert "train.sh" in " ".join(zipfile.ZipFile(io.BytesIO(b"".join(fetched))).namelist())
+        with result(away).open("rb") as brought:
+            client.post(reverse("run_result", args=[run.project.slug, away.pk]), {"result": brought})
+        away.refresh_from_db()
+        assert away.state == RunState.DONE
+
+    def test_what_is_no_result_is_a_sentence_on_the_page(self, client, run):
+        client.force_login(make_member(run.project, Role.ADMIN))
+        address = reverse("run_result", args=[run.project.slug, run.pk])
+        for sent, words in (({}, "Choose the result.zip"), ({"result": io.BytesIO(b"no zip")}, "not a ZIP")):
+            answer = client.post(address, sent, follow=True)
+            assert words in answer.content.decode()
+
+
+def away_page(run):
+    return reverse("run", args=[run.project.slug, run.pk])

@@ -1,0 +1,298 @@
+"""A run from its claim to its end, with a real process under it: short scripts where only the watching matters, and
+the real trainer where a figure, a checkpoint or a death does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from annotate.models import Event
+from modeling import run_folder, runner, tasks, training_presets
+from modeling.gpu.config import Config
+from modeling.models import RESUMES, Run, RunPoint, RunState
+from modeling.recipe import Recipe
+
+from .make import make_post, make_project, make_vote
+from .test_dataset import freeze, make_posts
+
+pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def var(tmp_path, settings, monkeypatch):
+    settings.VAR_DIR = tmp_path
+    monkeypatch.setattr(runner, "LOOK_EVERY", 0.02)
+    return tmp_path
+
+
+@pytest.fixture
+def project():
+    return make_project(audit_rate=0, double_rate=0)
+
+
+def tiny(**changes):
+    return training_presets.named("tiny").configured(**changes)
+
+
+def make_run(project, recipe=None, **changes):
+    make_posts(project, 12)
+    return runner.start(project, None, freeze(project, recipe=recipe or Recipe()), tiny(**changes), queue=False)
+
+
+def carry_out(run, **rest):
+    done = runner.carry_out(run, **rest)
+    run.refresh_from_db()
+    return done
+
+
+@pytest.fixture
+def acts(monkeypatch, tmp_path):
+    """A process that does as it is told here, in place of the trainer: `tell(kind, ...)` is its progress file."""
+
+    def play(script):
+        program = tmp_path / "program.py"
+        program.write_text(textwrap.dedent(
+            """
+            import json, os, pathlib, signal, sys, time
+            folder = pathlib.Path(sys.argv[1])
+            def tell(kind, **told):
+                with (folder / "progress.jsonl").open("a") as file:
+                    file.write(json.dumps({"kind": kind, "at": 0, **told}) + "\\n")
+            def step(n, of=4):
+                tell("step", step=n, of=of, loss=1 / n, lr=0.1)
+            """
+        ) + textwrap.dedent(script))  # fmt: skip
+        monkeypatch.setattr(runner, "PROGRAM", [sys.executable, str(program)])
+
+    return play
+
+
+class TestFolder:
+    def test_what_a_model_is_measured_on_is_not_in_it(self, project, var):
+        held = make_post(project, "a secret of the test set", label="bullish", holdout=True, label_source="import")
+        run = make_run(project, Recipe(validation=0.2, test=0.2))
+        folder = run_folder.folder_of(run)
+        run_folder.write(run, folder)
+        lines = [json.loads(line) for path in folder.rglob("*.jsonl") for line in path.open()]
+        measured = set(run.dataset.items.filter(split__in=["test", "holdout"]).values_list("external_id", flat=True))
+        assert len(measured) >= 3
+        assert held.external_id in measured
+        assert not measured & {line["id"] for line in lines}
+        assert len(lines) + len(measured) == run.dataset.items.count()
+        assert sorted(path.name for path in (folder / "posts").iterdir()) == ["train.jsonl", "validation.jsonl"]
+
+    def test_a_line_holds_what_is_learnt_and_nothing_more(self, project):
+        post = make_post(project, "look <image>", label="bullish")
+        make_vote(post, "gpt", "bullish", image_reading="Bullish")
+        run = runner.start(project, None, freeze(project), tiny(), queue=False)
+        folder = run_folder.folder_of(run)
+        run_folder.write(run, folder)
+        [line] = (folder / "posts" / "train.jsonl").read_text().splitlines()
+        told = json.loads(line)
+        assert (told["answer"], told["label"], told["image"], told["picture_tells"]) == ("bullish", "bullish", "", True)
+        assert "<image>" not in told["user"]
+        assert project.question in told["system"]
+
+    def test_weights_come_with_the_dataset_unless_the_run_has_its_own(self, project):
+        make_posts(project, 4)
+        weighted = freeze(project, recipe=Recipe(validation=0, test=0, weights={"bearish": 2.0}))
+        assert runner.start(project, None, weighted, tiny()).config["weights"]["bearish"] == 2.0
+        assert runner.start(project, None, weighted, tiny(weights={"bearish": 3.0})).config["weights"]["bearish"] == 3.0
+
+
+class TestWatching:
+    def test_what_it_tells_is_mirrored(self, project, acts):
+        acts("""
+            tell("state", doing="loading"); step(1); step(2)
+            tell("evaluation", step=2, macro_f1=0.5, accuracy=0.6, loss=1.0)
+            tell("evaluation", step=3, macro_f1=0.4, accuracy=0.6, loss=1.0)
+            (folder / "receipt.json").write_text('{"seconds": 3}'); tell("done", step=4, loss=0.1)
+        """)
+        run = make_run(project)
+        assert carry_out(run)
+        assert (run.state, run.step, run.steps, run.scores["macro_f1"]) == (RunState.DONE, 2, 4, 0.5)
+        assert run.receipt == {"seconds": 3}
+        assert RunPoint.objects.filter(run=run).count() == 4
+        assert list(Event.objects.filter(verb__startswith="training").values_list("verb", flat=True)) == [
+            "training done", "training asked for",
+        ]  # fmt: skip
+
+    def test_delivered_twice_it_runs_once(self, project, acts):
+        acts("""(folder / "starts").open("a").write("x"); tell("done", step=1, loss=0.1)""")
+        run = make_run(project)
+        tasks.train(run.pk)
+        tasks.train(run.pk)
+        assert (run_folder.folder_of(run) / "starts").read_text() == "x"
+
+    def test_a_reason_it_gives_is_shown(self, project, acts):
+        acts("""tell("failed", error="The card's memory was too small."); sys.exit(1)""")
+        run = make_run(project)
+        carry_out(run)
+        assert (run.state, run.error) == (RunState.FAILED, "The card's memory was too small.")
+
+    def test_killed_without_a_word_it_is_interrupted_and_resumes(self, project, acts):
+        acts("""
+            step(1)
+            if not (folder / "again").exists():
+                (folder / "again").touch(); os.kill(os.getpid(), signal.SIGKILL)
+            tell("done", step=4, loss=0.1)
+        """)
+        run = make_run(project)
+        carry_out(run)
+        assert run.state == RunState.INTERRUPTED
+        assert "signal 9" in run.error
+        assert runner.resume(run)
+        carry_out(run)
+        assert run.state == RunState.DONE
+
+    def test_asked_to_stop_it_may_save_first(self, project, acts):
+        acts("""
+            step(1)
+            while not (folder / "stop").exists(): time.sleep(0.01)
+            (folder / "saved").touch(); tell("stopped", step=1)
+        """)
+        run = make_run(project)
+        carry_out(run, progress=lambda now: now.step and runner.stop(now))
+        assert run.state == RunState.STOPPED
+        assert (run_folder.folder_of(run) / "saved").exists()
+
+    def test_what_does_not_heed_that_is_killed(self, project, acts, monkeypatch):
+        monkeypatch.setattr(runner, "PATIENCE", 0.1)
+        acts("step(1)\nwhile True: time.sleep(1)")
+        run = make_run(project)
+        carry_out(run, progress=lambda now: now.step and runner.stop(now))
+        assert run.state == RunState.INTERRUPTED
+
+    def test_stopped_while_it_waits(self, project, acts):
+        acts("""tell("done", step=1, loss=0.1)""")
+        run = make_run(project)
+        assert runner.stop(run)
+        assert not carry_out(run)
+
+    def test_taken_over_by_another_it_lets_go(self, project, acts):
+        """Ours was silent for so long that another claimed it: our process must not train beside theirs."""
+        acts("""(folder / "pid").write_text(str(os.getpid())); step(1)\nwhile True: time.sleep(1)""")
+        run = make_run(project)
+
+        def taken_over(now):
+            if now.step:
+                Run.objects.filter(pk=now.pk).update(started=timezone.now() + timedelta(seconds=5))
+
+        carry_out(run, progress=taken_over)
+        assert run.state == RunState.RUNNING
+        assert not psutil.pid_exists(int((run_folder.folder_of(run) / "pid").read_text()))
+
+    def test_what_a_dead_worker_left_goes_on_by_itself_but_not_for_ever(self, project, acts):
+        acts("""tell("done", step=1, loss=0.1)""")
+        run = make_run(project)
+        for n in range(RESUMES):
+            assert run.claim()
+            assert run.interruptions == n
+            Run.objects.filter(pk=run.pk).update(heartbeat=timezone.now() - timedelta(minutes=2))
+        runner.take_up()
+        run.refresh_from_db()
+        assert run.state == RunState.RUNNING
+        assert run.claim()
+        Run.objects.filter(pk=run.pk).update(heartbeat=timezone.now() - timedelta(minutes=2))
+        runner.take_up()
+        run.refresh_from_db()
+        assert run.state == RunState.INTERRUPTED
+
+    def test_a_full_disk_is_a_sentence(self, project, acts, monkeypatch):
+        acts("pass")
+        run = make_run(project)
+        monkeypatch.setattr(run_folder, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        carry_out(run)
+        assert run.state == RunState.FAILED
+        assert "No space left" in run.error
+
+
+class TestRefused:
+    def test_what_cannot_be_trained_on(self, project):
+        make_posts(project, 3)
+        frozen = freeze(project)
+        frozen.items.all().delete()
+        with pytest.raises(runner.Refused, match="no post to train on"):
+            runner.start(project, None, frozen, tiny())
+
+    @pytest.mark.parametrize("changes", [{"lr": -1}, {"method": "magic"}, {"no_such": 1}, {"batch": 0}])
+    def test_what_cannot_be_set(self, changes):
+        with pytest.raises(ValueError, match=r"[a-z].+\."):
+            tiny(**changes)
+
+    def test_every_preset_can_be_configured(self):
+        assert all(isinstance(preset.configured(), Config) for preset in training_presets.available())
+
+
+def test_no_process_outlives_the_worker(tmp_path):
+    """Killed outright, a worker cannot end what it started: the kernel does."""
+    program = tmp_path / "program.py"
+    program.write_text("import time; time.sleep(60)")
+    worker = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(f"""
+            import os, sys, pathlib
+            os.environ["DJANGO_SETTINGS_MODULE"] = "annotate.settings"
+            import django; django.setup()
+            from modeling import runner
+            runner.PROGRAM = [sys.executable, {str(program)!r}]
+            with runner.child(pathlib.Path({str(tmp_path)!r}), open(os.devnull, "wb")) as process:
+                print(process.pid, flush=True); process.wait()
+        """)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"VAR_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert worker.stdout
+    child = psutil.Process(int(worker.stdout.readline()))
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    with suppress(psutil.NoSuchProcess):
+        child.wait(timeout=10)
+    assert not child.is_running()
+
+
+class TestForReal:
+    """The tiny model and the trainer itself: about fifteen seconds, most of it imports."""
+
+    def test_stopped_and_resumed_it_takes_as_many_steps_as_at_one_go(self, project):
+        run = make_run(project, Recipe(validation=0.2, test=0), max_steps=12, batch=2)
+        carry_out(run, progress=lambda now: now.step >= 3 and runner.stop(now))
+        assert run.state == RunState.STOPPED, run.error
+        stopped_at = run.step
+        assert 3 <= stopped_at < 12
+        assert runner.resume(run)
+        carry_out(run)
+        assert run.state == RunState.DONE, run.error
+        steps = RunPoint.objects.filter(run=run, kind="step").values_list("step", flat=True)
+        assert list(steps) == list(range(1, 13))
+        assert run.receipt["steps"] == 12
+        assert (run_folder.folder_of(run) / "adapter" / "adapter_model.safetensors").exists()
+
+    def test_by_command(self, project, capsys):
+        make_posts(project, 6)
+        freeze(project)
+        call_command("train", project=project.slug, base="tiny", set=["max_steps=2", "batch=2"])
+        told = capsys.readouterr().out
+        assert "Done in" in told
+        assert Run.objects.get().state == RunState.DONE
+
+    def test_by_command_what_is_wrong_is_a_sentence(self, project):
+        with pytest.raises(CommandError, match="Which project"):
+            call_command("train", project="nowhere")
+        with pytest.raises(CommandError, match="no frozen dataset"):
+            call_command("train", project=project.slug)
+        make_posts(project, 3)
+        freeze(project)
+        with pytest.raises(CommandError, match="no recipe"):
+            call_command("train", project=project.slug, recipe="magic")
+        with pytest.raises(CommandError, match="holds no model"):
+            call_command("train", project=project.slug, base="/nowhere/at/all", recipe="tiny")
