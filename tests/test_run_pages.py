@@ -96,8 +96,8 @@ class TestForm:
         assert form.changes == []
 
     def test_what_differs_is_told_and_stands_in_the_address(self, client, dataset):
-        page = client.get("/p/memes/runs/preview?recipe=tiny&lr=0.001&augment=true&weight-1=2")
-        assert page["HX-Replace-Url"].startswith("/p/memes/runs/new?dataset=v1&recipe=tiny&lr=0.001&augment=true")
+        page = client.get("/p/memes/runs/preview?recipe=tiny&lr=0.002&augment=true&weight-1=2")
+        assert page["HX-Replace-Url"].startswith("/p/memes/runs/new?dataset=v1&recipe=tiny&lr=0.002&augment=true")
         form = page.context["form"]
         assert form.config.weights == {"bearish": 1.0, "neutral": 2.0, "bullish": 1.0}
         assert [title for title, _, _ in form.changes_in_words] == [
@@ -193,7 +193,7 @@ class TestForm:
         assert (run.state, run.recipe, run.config["epochs"], run.by.username) == ("queued", "tiny", 2.0, "ada")
         page = page_of(client, run)
         assert "Waiting for a card" in page
-        assert '<dt>Epochs</dt><dd><b>2</b> <span class="soft">not 8</span>' in page
+        assert '<dt>Epochs</dt><dd><b>2</b> <span class="soft">not 9</span>' in page
 
     def test_another_like_it_is_filled_in_as_it_was(self, client, project, dataset):
         config = starting.configured(dataset, "tiny", "", {"lr": 0.25, "augment": True, "weights": {"bullish": 2.0}})
@@ -491,7 +491,7 @@ class TestCompare:
         other = make_run(dataset, RunState.DONE, scores={"macro_f1": 0.7, "loss": 0.9, "step": 4}, config={"lr": 0.5})
         page = client.get(f"/p/memes/runs/compare?one={one.pk}&other={other.pk}")
         beside = page.context["beside"]
-        assert [(row.title, row.one, row.other) for row in beside.settings] == [("Learning rate", "0.005", "0.5")]
+        assert [(row.title, row.one, row.other) for row in beside.settings] == [("Learning rate", "0.001", "0.5")]
         assert [(score.title, score.better) for score in beside.scores] == [
             ("Macro F1", "other"), ("Accuracy", ""), ("Loss on validation", "one"), ("At step", ""),
         ]  # fmt: skip

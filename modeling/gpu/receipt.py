@@ -35,6 +35,7 @@ def write(
     trained = [(name, weight.numel()) for name, weight in named if weight.requires_grad]
     starts, seconds = time_of(folder)
     told = {
+        "trained_for": trained_for(folder),
         "model": config.model, "revision": config.revision or getattr(model.config, "_commit_hash", None),
         "family": loaded.family.key, "config": config.as_json(), "papers": PAPERS[config.method],
         "code": code_version(), "posts": {split: counts(of, loaded) for split, of in posts.items()},
@@ -98,6 +99,13 @@ def code_version() -> str | None:
         if found.returncode == 0:
             return found.stdout.strip()
     return version_of(PACKAGE)
+
+
+def trained_for(folder: Path) -> dict[str, Any]:
+    """Which run of which dataset, as the site told it: by this a result from another machine is known again."""
+    told = folder / "run.json"
+    found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
+    return found
 
 
 def version_of(library: str) -> str | None:

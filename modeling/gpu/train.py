@@ -99,6 +99,7 @@ def train(folder: Path, progress: Progress) -> None:
     check_moved(model, before)
     trainer.save_model(str(folder / ADAPTER))
     if progress.is_main:
+        (folder / ADAPTER / "training_args.bin").unlink(missing_ok=True)  # a pickle: what is loaded later must hold none
         loaded.processor.save_pretrained(str(folder / ADAPTER))
         spent = None if joules is None else (receipt.joules_so_far() or joules) - joules
         receipt.write(folder, config, loaded, model, trainer, posts, spent)
@@ -204,7 +205,7 @@ def out_of_memory(config: Config) -> str:
         f"at most {config.max_pixels // 2:,} pixels a picture",
         "QLoRA" if config.method != "qlora" else "a smaller model",
     ]
-    return f"The card's memory was too small. Try {', or '.join(filter(None, smaller))}; resume goes on from there."
+    return f"The card's memory was too small. Try {', or '.join(filter(None, smaller))}, in a run like this one."
 
 
 if __name__ == "__main__":
