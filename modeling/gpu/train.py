@@ -99,7 +99,7 @@ def train(folder: Path, progress: Progress) -> None:
     check_moved(model, before)
     trainer.save_model(str(folder / ADAPTER))
     if progress.is_main:
-        (folder / ADAPTER / "training_args.bin").unlink(missing_ok=True)  # a pickle: what is loaded later must hold none
+        (folder / ADAPTER / "training_args.bin").unlink(missing_ok=True)  # a pickle
         loaded.processor.save_pretrained(str(folder / ADAPTER))
         spent = None if joules is None else (receipt.joules_so_far() or joules) - joules
         receipt.write(folder, config, loaded, model, trainer, posts, spent)
