@@ -16,13 +16,14 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
 from annotate.offspring import die_with_parent
 
 from . import run_folder
 from .gpu.config import Config
 from .gpu.progress import FILE, STOP
-from .models import RESUMES, Dataset, Run, RunPoint, RunState
+from .models import RESUMES, Dataset, Run, RunPoint, RunQuerySet, RunState
 
 PROGRAM = [sys.executable, "-m", "modeling.gpu.train"]
 HERE = Path(__file__).resolve().parent.parent
@@ -114,7 +115,8 @@ def carry_out(run: Run, progress: Progress = lambda _: None) -> bool:
     folder = run_folder.folder_of(run)
     try:
         doing(run, "writing the dataset")
-        run_folder.write(run, folder)
+        with heartbeat(lambda: still_ours(run), f"Run {run.pk}"):  # many pictures take minutes
+            run_folder.write(run, folder)
         (folder / STOP).unlink(missing_ok=True)
         doing(run, "starting the trainer")
         with (folder / LOG).open("ab") as log, child(folder, log) as process:
@@ -220,10 +222,14 @@ def doing(run: Run, what: str) -> None:
     heard(run)
 
 
+def still_ours(run: Run) -> RunQuerySet:
+    """No row of it once another worker has claimed the run."""
+    return Run.objects.filter(pk=run.pk, state=RunState.RUNNING, started=run.started)
+
+
 def heard(run: Run) -> None:
-    ours = Run.objects.filter(pk=run.pk, state=RunState.RUNNING, started=run.started)
     told = {name: getattr(run, name) for name in ("doing", "step", "steps", "latest", "scores")}
-    if not ours.update(heartbeat=timezone.now(), **told):
+    if not still_ours(run).update(heartbeat=timezone.now(), **told):
         raise Lost
     run.refresh_from_db(fields=["stop_asked"])
 
@@ -232,9 +238,8 @@ def end(run: Run, state: RunState, error: str = "") -> None:
     """Only while it is still ours: how it ended is otherwise somebody else's to say."""
     receipt = run_folder.folder_of(run) / "receipt.json"
     told = json.loads(receipt.read_text(encoding="utf-8")) if state == RunState.DONE and receipt.exists() else {}
-    ours = Run.objects.filter(pk=run.pk, state=RunState.RUNNING, started=run.started)
     with transaction.atomic():
-        ended = ours.update(state=state, error=error, receipt=told, doing="", ended=timezone.now())
+        ended = still_ours(run).update(state=state, error=error, receipt=told, doing="", ended=timezone.now())
         if ended and state != RunState.STOPPED:  # for that whoever asked is on record
             record(f"training {RunState(state).label.lower()}", run, run.by)
     run.refresh_from_db()

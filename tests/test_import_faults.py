@@ -26,7 +26,7 @@ from django_q.models import OrmQ
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation
 
-from annotate import tasks
+from annotate import heartbeat, tasks
 from annotate.importing import doors, load, running
 from annotate.models import ImportRun, Label, Post, Project, Tally, Vote, VoteTally, tally
 from annotate.models.importing import SILENCE, ImportState
@@ -306,7 +306,7 @@ class TestManyAtOnce:
 
     def test_a_batch_that_takes_minutes_is_not_taken_for_dead(self, project, monkeypatch):
         """As when two hundred pictures are collected at one a second."""
-        monkeypatch.setattr(running, "BEAT", 0.05)
+        monkeypatch.setattr(heartbeat, "BEAT", 0.05)
         run = started(project, table(1000))
         seen: list[bool] = []
 

@@ -1,10 +1,8 @@
 """One import from claim to report. The browser's task, the command and the API all end up in `carry_out`."""
 
 import csv
-import logging
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,13 +11,14 @@ from typing import IO
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
 from annotate import spreadsheets
 from annotate.fetch import fetch_image
+from annotate.heartbeat import heartbeat
 from annotate.models import Event, ImportRun, Label
 from annotate.models.importing import ImportRunQuerySet, ImportState
 
@@ -30,7 +29,6 @@ from .rows import Refused, Row, Unreadable
 
 Progress = Callable[[ImportRun], None]
 DEADLOCKS_BORNE = 5
-BEAT = 15  # seconds; after sixty without a beat a worker is taken for dead
 
 
 class LostClaim(Exception):
@@ -41,7 +39,10 @@ def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | Non
     """False when somebody else has the run, or another import into the same project is under way."""
     if not run.claim():
         return False
-    with heartbeat(run), tempfile.NamedTemporaryFile("w", newline="", suffix=".csv", encoding="utf-8-sig") as report:
+    with (
+        heartbeat(lambda: still_ours(run), f"Import {run.pk}"),
+        tempfile.NamedTemporaryFile("w", newline="", suffix=".csv", encoding="utf-8-sig") as report,
+    ):
         lines = csv.writer(report)
         lines.writerow(["row", "id", "outcome", "detail"])
         try:
@@ -62,29 +63,6 @@ def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | Non
 def still_ours(run: ImportRun) -> ImportRunQuerySet:
     """No row of it once another worker has claimed the run, or somebody has stopped it."""
     return ImportRun.objects.filter(pk=run.pk, started=run.started, state=ImportState.RUNNING)
-
-
-@contextmanager
-def heartbeat(run: ImportRun) -> Iterator[None]:
-    """Between batches too: to count a large file, or to fetch two hundred pictures at one a second, takes minutes."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            try:
-                still_ours(run).update(heartbeat=timezone.now())
-            except (DatabaseError, InterfaceError):
-                logging.getLogger(__name__).warning("Import %s: the database did not take the heartbeat.", run.pk)
-                connection.close()
-        connection.close()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def load_all(

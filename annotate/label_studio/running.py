@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from annotate.heartbeat import heartbeat
 from annotate.models import Event, LabelStudioRun, Project, User
 from annotate.models.label_studio import LabelStudioState, Way
 
@@ -13,7 +14,7 @@ from . import server as servers
 from .pulling import pull
 from .pushing import push
 from .server import Failed
-from .work import LostClaim, Stopped, Work, heartbeat, still_ours
+from .work import LostClaim, Stopped, Work, still_ours
 
 TASKS = {Way.PUSH: "annotate.tasks.push_to_label_studio", Way.PULL: "annotate.tasks.pull_from_label_studio"}
 DOES = {Way.PUSH: push, Way.PULL: pull}
@@ -43,7 +44,7 @@ def carry_out(run: LabelStudioRun, tell: Callable[[LabelStudioRun], None] | None
     if not run.claim():
         return False
     state, error = LabelStudioState.DONE, ""
-    with heartbeat(run):
+    with heartbeat(lambda: still_ours(run), f"Label Studio run {run.pk}"):
         try:
             DOES[Way(run.way)](Work(run, servers.connect(), tell))
         except LostClaim:

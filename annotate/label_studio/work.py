@@ -1,13 +1,9 @@
 """A run while it is at work: it says that it lives, how far it is, and stops when asked to."""
 
-import logging
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -15,8 +11,6 @@ from annotate.models import LabelStudioRun
 from annotate.models.label_studio import LabelStudioState
 
 from .server import Server
-
-BEAT = 15  # seconds; after sixty without a beat a worker is taken for dead
 
 
 class Stopped(Exception):
@@ -52,26 +46,3 @@ class Work:
 
 def still_ours(run: LabelStudioRun) -> QuerySet[LabelStudioRun]:
     return LabelStudioRun.objects.filter(pk=run.pk, started=run.started, state=LabelStudioState.RUNNING)
-
-
-@contextmanager
-def heartbeat(run: LabelStudioRun) -> Iterator[None]:
-    """Between steps too: a server may take a minute to answer."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            try:
-                still_ours(run).update(heartbeat=timezone.now())
-            except (DatabaseError, InterfaceError):
-                logging.getLogger(__name__).warning("Label Studio run %s: the database took no heartbeat.", run.pk)
-                connection.close()
-        connection.close()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
