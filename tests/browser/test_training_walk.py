@@ -72,7 +72,7 @@ def work(project):
 def start_tiny(page):
     page.get_by_role("link", name="Train the first").click()
     page.get_by_role("link", name="Tiny, on a CPU").click()
-    page.get_by_role("button", name="Train").click()
+    page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("heading", name="Waiting for a card")).to_be_visible()
 
 
@@ -102,12 +102,12 @@ def test_it_is_started_watched_stopped_and_resumed(page, work):
 def test_the_preview_follows_the_form(page):
     page.goto("/p/memes/runs/new?recipe=tiny")
     page.get_by_label("Epochs").fill("3")
-    expect(page.locator("#beside")).to_contain_text("3 not 8")
+    expect(page.locator("#beside")).to_contain_text("3 not 9")
     assert page.url.endswith("/runs/new?dataset=v1&recipe=tiny&epochs=3")
     page.get_by_label("Epochs").fill("0")
     expect(page.get_by_role("alert")).to_contain_text("Epochs: Ensure this value is greater than")
     expect(page.get_by_label("Epochs")).to_be_focused()
-    page.get_by_role("button", name="Train").click()
+    page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("Nothing has started.")).to_be_visible()
     page.get_by_label("Base model").fill("Qwen/Qwen2.5-VL-3B-Instruct")
     page.get_by_label("Epochs").fill("2")
@@ -124,7 +124,7 @@ def test_by_keys_alone(page, work):
     page.keyboard.press("Enter")  # reads the form again, and starts nothing
     expect(page.get_by_role("heading", name="Train a model")).to_be_visible()
     assert not Run.objects.exists()
-    page.get_by_role("button", name="Train").focus()
+    page.get_by_role("button", name="Train", exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Waiting for a card")).to_be_visible()
     worker = work()

@@ -147,6 +147,8 @@ def watch(children: list[Child], say: Callable[[str], None]) -> None:
         time.sleep(0.5)
         if database.is_down():
             revive_database(say)
+            if database.is_down():
+                continue  # whoever is started without it ends at once, and that is not its fault
         for child in children:
             if (code := child.process.poll()) is not None:
                 say(f"The {child.name} ended (code {code}); starting it again.")
