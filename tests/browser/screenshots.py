@@ -1,4 +1,6 @@
-"""The pictures in README, taken of a running site: make screenshots SITE=http://127.0.0.1:8000/login/1/…"""
+"""The pictures in README, taken of a running site with a dataset v1 and a run 1 in its demo project:
+make screenshots SITE=http://127.0.0.1:8000/login/1/…
+"""
 
 import sys
 from pathlib import Path
@@ -9,7 +11,13 @@ from playwright.sync_api import sync_playwright
 from tests.browser.chromium import found
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
-PAGES = {"home": "/p/demo/", "posts": "/p/demo/posts", "review": "/p/demo/review"}
+PAGES = {
+    "home": "/p/demo/",
+    "posts": "/p/demo/posts",
+    "review": "/p/demo/review",
+    "dataset": "/p/demo/datasets/v1",
+    "run": "/p/demo/runs/1",
+}
 
 
 def main(login_link: str) -> None:
