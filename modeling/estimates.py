@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import fitting, run_folder
+from . import fitting
 from .fitting import Estimate, OnCard
 from .gpu import tiny
 from .gpu.config import Config
@@ -30,7 +30,7 @@ class Told:
 
 
 def told(config: Config, dataset: Dataset) -> Told:
-    made = fitting.estimate(config, run_folder.posts_to_learn_from(dataset))
+    made = fitting.estimate(config, dataset.composition["splits"]["train"]["posts"])
     cards = [
         fitting.Card(card.name, card.gigabytes, card.teraflops, None if card.price is None else float(card.price))
         for card in Card.objects.all()

@@ -72,5 +72,5 @@ def picture_tells(item: Item) -> bool:
     return any(reading.strip().casefold() == item.label.casefold() for reading in readings)
 
 
-def posts_to_learn_from(dataset: Dataset) -> int:
-    return dataset.items.filter(split=Split.TRAIN, removed=None).count()
+def has_posts_to_learn_from(dataset: Dataset) -> bool:
+    return dataset.items.filter(split=Split.TRAIN, removed=None).exists()

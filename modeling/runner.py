@@ -55,13 +55,13 @@ def start(
     on another machine, as a bundle."""
     if not dataset.is_frozen:
         raise Refused(f"{dataset.name} is not frozen yet.")
-    if not run_folder.posts_to_learn_from(dataset):
+    if not run_folder.has_posts_to_learn_from(dataset):
         raise Refused(f"{dataset.name} has no post to train on.")
     told = config.as_json() | {"weights": dict(config.weights) or dataset.facts.get("weights", {})}
     with transaction.atomic():
         state = RunState.AWAY if away else RunState.QUEUED
         run = Run.objects.create(project=project, dataset=dataset, by=by, config=told, recipe=recipe, state=state)
-        Event.record("training asked for", user=by, project=project, run=run.pk, dataset=dataset.name)
+        record("training asked for", run, by)
         if queue and not away:
             enqueue(run)
     return run
@@ -97,9 +97,11 @@ def record(verb: str, run: Run, by: User | None) -> None:
 
 
 def take_up() -> None:
-    """What a dead worker left goes on by itself, a few times."""
-    for run in Run.objects.claimable().filter(state=RunState.RUNNING):
-        if run.interruptions >= RESUMES:
+    """What a dead worker left goes on by itself, a few times; but not what it had been asked to stop."""
+    for run in Run.objects.claimable().filter(state=RunState.RUNNING).select_related("project", "dataset", "by"):
+        if run.stop_asked:
+            end(run, RunState.STOPPED)
+        elif run.interruptions >= RESUMES:
             end(run, RunState.INTERRUPTED, "Its worker died again and again. Look at the log, then resume it.")
         else:
             enqueue(run)

@@ -209,6 +209,16 @@ class TestWatching:
         run.refresh_from_db()
         assert run.state == RunState.INTERRUPTED
 
+    def test_what_it_was_asked_to_stop_does_not_go_on_when_its_worker_dies(self, project, acts):
+        acts("""tell("done", step=1, loss=0.1)""")
+        run = make_run(project)
+        assert run.claim()
+        assert runner.stop(run)
+        Run.objects.filter(pk=run.pk).update(heartbeat=timezone.now() - timedelta(minutes=2))
+        runner.take_up()
+        run.refresh_from_db()
+        assert run.state == RunState.STOPPED
+
     def test_a_full_disk_is_a_sentence(self, project, acts, monkeypatch):
         acts("pass")
         run = make_run(project)
