@@ -1,16 +1,19 @@
 """A run's folder: all that the trainer reads, and nothing that it must not see. It may be carried to any machine."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
+from django.db.models import OuterRef, Subquery
 
 from .chat import Chat
 from .export import pictures
 from .export.members import Member, gathered
 from .items import Item, as_line, items
-from .models import Dataset, Run, Split
+from .models import Dataset, DatasetItem, Run, RunState, Split
 
 TO_LEARN_FROM = (Split.TRAIN, Split.VALIDATION)  # what models are measured on never leaves this machine with a run
 WRITTEN = "whole"  # stands in a folder that was written to its end
@@ -51,6 +54,20 @@ def write(run: Run, folder: Path) -> None:
         with target.open("wb") as file:
             file.writelines(member.chunks)
     (folder / WRITTEN).touch()
+
+
+def forget_removed() -> None:
+    """What had to go from a dataset goes from the folders of its runs, once they are over; one that is resumed is
+    written anew, without it."""
+    gone = DatasetItem.objects.filter(dataset=OuterRef("dataset"), external_id="", removed__isnull=False)
+    over = Run.objects.exclude(state__in=[RunState.QUEUED, RunState.RUNNING])
+    found: Any = over.annotate(gone=Subquery(gone.order_by("-removed").values("removed")[:1])).exclude(gone=None)
+    for run in found:
+        written = folder_of(run) / WRITTEN
+        if written.exists() and written.stat().st_mtime < run.gone.timestamp():
+            for held in ("posts", pictures.FOLDER, "cache"):
+                shutil.rmtree(folder_of(run) / held, ignore_errors=True)
+            written.unlink()
 
 
 def told(chat: Chat, item: Item) -> dict[str, object]:

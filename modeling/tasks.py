@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from . import dataset, previews, runner
+from . import dataset, previews, run_folder, runner
 from .models import Dataset, Preview, Run
 
 KEPT = timedelta(hours=1)
@@ -29,6 +29,7 @@ def train(pk: int) -> None:
 def every_minute() -> None:
     take_up()
     runner.take_up()
+    run_folder.forget_removed()
     Preview.objects.filter(created__lt=timezone.now() - KEPT).delete()
 
 

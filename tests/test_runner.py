@@ -104,6 +104,20 @@ class TestFolder:
         assert "<image>" not in told["user"]
         assert project.question in told["system"]
 
+    def test_a_post_that_had_to_go_leaves_the_folders_of_runs_that_are_over(self, project, acts):
+        acts("""tell("done", step=1, loss=0.1)""")
+        run = make_run(project, Recipe(validation=0, test=0))
+        carry_out(run)
+        train = run_folder.folder_of(run) / "posts" / "train.jsonl"
+        run_folder.forget_removed()
+        assert train.exists()
+        project.posts.get(external_id=json.loads(train.read_text().splitlines()[0])["id"]).delete()
+        os.utime(run_folder.folder_of(run) / run_folder.WRITTEN, (0, 0))
+        tasks.every_minute()
+        assert not train.exists()
+        run_folder.write(run, run_folder.folder_of(run))
+        assert len(train.read_text().splitlines()) == 11
+
     def test_weights_come_with_the_dataset_unless_the_run_has_its_own(self, project):
         make_posts(project, 4)
         weighted = freeze(project, recipe=Recipe(validation=0, test=0, weights={"bearish": 2.0}))
