@@ -1,6 +1,7 @@
 """Small run folders, as the site writes them: posts, pictures, labels and what to do."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def told(folder: Path, kind: str = "") -> list[dict[str, Any]]:
     """What the run wrote down."""
     lines = map(json.loads, (folder / "progress.jsonl").read_text().splitlines())
     return [line for line in lines if not kind or line["kind"] == kind]
+
+
+def environment() -> dict[str, str]:
+    """Of a process that shares two cores with others."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def receipt(folder: Path) -> dict[str, Any]:

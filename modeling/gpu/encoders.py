@@ -24,12 +24,16 @@ BLANK = (64, 64)
 class Encoder:
     """A chat: a template makes one text of the turns, and the answer follows it."""
 
+    takes_examples = True
     apart = False  # whether the answer is written by a decoder of its own
     padding = "left"  # so that prompts end where their answers begin
 
-    def __init__(self, processor: Any, folder: Path, family: Family, change: Change | None = None) -> None:
+    def __init__(
+        self, processor: Any, folder: Path, family: Family, change: Change | None = None, shown: Sequence[Post] = ()
+    ) -> None:
         self.processor, self.folder, self.family = processor, folder, family
         self.change = change  # augmentation, in training alone
+        self.shown = shown  # posts with their answers, told before each that is asked about
 
     @property
     def tokenizer(self) -> Any:
@@ -55,10 +59,21 @@ class Encoder:
 
     def turns(self, post: Post) -> list[Turn]:
         system, user = self.broken(post["system"]), self.broken(post["user"])
-        if not self.takes_system:
+        if not self.takes_system and not self.shown:
             system, user = "", "\n\n".join(filter(None, [system, user]))
-        said = [self.turn("user", user, self.has_picture(post))]
-        return [self.turn("system", system), *said] if system else said
+        said = [*self.turns_before, self.turn("user", user, self.has_picture(post))]
+        if self.takes_system or not self.shown:
+            return [self.turn("system", system), *said] if system else said
+        return said  # what there is to know was said at the first of those before
+
+    @cached_property
+    def turns_before(self) -> list[Turn]:
+        turns = []
+        for number, post in enumerate(self.shown):
+            told = [post["user"]] if self.takes_system or number else [post["system"], post["user"]]
+            words = "\n\n".join(filter(None, map(self.broken, told)))
+            turns += [self.turn("user", words, self.has_picture(post)), self.answered_turn(self.broken(post["answer"]))]
+        return turns
 
     def turn(self, who: str, words: str, picture: bool = False) -> Turn:
         if self.family.placeholder:
@@ -103,10 +118,15 @@ class Encoder:
         return between, after.strip()
 
     def answered(self, turns: Sequence[Turn]) -> str:
+        return self.written([*turns, self.answered_turn(MARK)])
+
+    def answered_turn(self, words: str) -> Turn:
+        said = self.turn("assistant", words)
         try:
-            return self.written([*turns, self.turn("assistant", MARK)])
+            self.written([self.turn("user", "a post"), said])
         except Exception:  # some take an answer in one piece alone
-            return self.written([*turns, {"role": "assistant", "content": MARK}])
+            return {"role": "assistant", "content": words}
+        return said
 
     @cached_property
     def ending(self) -> list[int]:
@@ -124,19 +144,24 @@ class Encoder:
 
     def prompts(self, posts: Sequence[Post]) -> dict[str, Any]:
         """All with a picture, or all without: processors differ in what they make of a mixture."""
-        pictures = [self.picture(post) for post in posts if self.has_picture(post)]
-        if pictures and len(pictures) != len(posts):
+        own = [[self.picture(post)] if self.has_picture(post) else [] for post in posts]
+        if len(set(map(len, own))) > 1:
             raise ValueError("A batch is either of posts with a picture or of posts without.")
+        pictures = [[*self.pictures_before, *picture] for picture in own]
         self.tokenizer.padding_side = self.padding
         texts = [self.prompt(post) for post in posts]
         begun = self.tokenizer.bos_token and texts[0].startswith(self.tokenizer.bos_token)
         return dict(self.processor(
             text=texts, padding=True, return_tensors="pt", **({"add_special_tokens": False} if begun else {}),
-            **({"images": [[picture] for picture in pictures]} if pictures else {}),
+            **({"images": pictures} if any(pictures) else {}),
         ))  # fmt: skip
 
     def batch(self, prompts: dict[str, Any], answers: Sequence[Sequence[int]]) -> dict[str, Any]:
         return with_answers(prompts, answers, int(self.tokenizer.pad_token_id))
+
+    @cached_property
+    def pictures_before(self) -> list[Image.Image]:
+        return [self.picture(post) for post in self.shown if self.has_picture(post)]
 
     def picture(self, post: Post) -> Image.Image:
         if not post["image"]:
@@ -159,6 +184,8 @@ class PlainEncoder(Encoder):
     @property
     def takes_system(self) -> bool:
         return False
+
+    takes_examples = False
 
     @property
     def around(self) -> tuple[str, str]:
@@ -209,5 +236,7 @@ class FlorenceEncoder(PlainEncoder):
 ENCODERS: dict[str, type[Encoder]] = {"chat": Encoder, "paligemma": PaliGemmaEncoder, "florence": FlorenceEncoder}
 
 
-def encoder_of(processor: Any, folder: Path, family: Family, change: Change | None = None) -> Encoder:
-    return ENCODERS[family.encoding](processor, folder, family, change)
+def encoder_of(
+    processor: Any, folder: Path, family: Family, change: Change | None = None, shown: Sequence[Post] = ()
+) -> Encoder:
+    return ENCODERS[family.encoding](processor, folder, family, change, shown)

@@ -30,20 +30,21 @@ class Loaded:
     used: dict[str, Any] = field(default_factory=dict)  # for the receipt: what of this machine it uses
 
 
-def load(config: Config, folder: Path) -> Loaded:
+def load(config: Config, folder: Path, bits: int | None = None) -> Loaded:
+    """`bits` a weight where it is to be asked and not trained: 4, 8 or 16; else as the method has it."""
     base = str(folder / "base") if config.model == tiny.NAME else config.model
-    return load_from(base, config)
+    return load_from(base, config, bits)
 
 
-def load_adapter(config: Config, folder: Path, adapter: Path | None = None) -> Loaded:
+def load_adapter(config: Config, folder: Path, adapter: Path | None = None, bits: int | None = None) -> Loaded:
     """What a run made, ready to be asked: its adapter upon a fresh base, or the whole model where it changed that."""
     adapter = adapter or folder / ADAPTER
     if config.method not in ("qlora", "lora"):
-        loaded = load_from(str(adapter), config)
+        loaded = load_from(str(adapter), config, bits)
     else:
         from peft import PeftModel
 
-        loaded = load(config, folder)
+        loaded = load(config, folder, bits)
         try:
             loaded.model = PeftModel.from_pretrained(loaded.model, adapter)
         except (OSError, ValueError) as error:
@@ -54,16 +55,19 @@ def load_adapter(config: Config, folder: Path, adapter: Path | None = None) -> L
     return loaded
 
 
-def load_from(base: str, config: Config) -> Loaded:
+def load_from(base: str, config: Config, bits: int | None = None) -> Loaded:
     common = {
         "trust_remote_code": config.trust_remote_code,
         **({"revision": config.revision} if config.revision else {}),
     }
     try:
-        family = families.of(PretrainedConfig.get_config_dict(base, **common)[0])
+        described = PretrainedConfig.get_config_dict(base, **common)[0]
+        family = families.of(described)
         check_consent(family, config)
         processor = AutoProcessor.from_pretrained(base, **common)
-        model, used = load_model(config, family, base, common)
+        kept = "quantization_config" in described  # it was quantised before it was saved, and is loaded as it is
+        wanted = 16 if kept else bits or (4 if config.method == "qlora" else 16)
+        model, used = load_model(wanted, family, base, common)
     except families.Unknown as error:
         raise CannotLoad(str(error)) from error
     except OSError as error:
@@ -98,26 +102,44 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
-def load_model(config: Config, family: Family, base: str, common: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def load_model(bits: int, family: Family, base: str, common: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     on_card = torch.cuda.is_available()
     dtype = torch.bfloat16 if on_card else torch.float32
-    quantised = {}
-    if config.method == "qlora":
-        quantised["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=[*(f"model.{name}" for name in (*family.vision, *family.projector)), "lm_head"],
-        )  # fmt: skip
+    quantised = quantisation(bits, family, dtype)
     model = getattr(transformers, family.loader).from_pretrained(
         base, dtype=dtype, use_safetensors=True, **attention(family, on_card),
         **({"device_map": {"": torch.cuda.current_device()}} if on_card else {}), **quantised, **common,
     )  # fmt: skip
-    if config.method == "qlora":
+    if quantised:
         check_quantised(model, family)
-        if not on_card:
-            keep_differentiable(model)
+    kind = quantised_as(model)
+    if kind and not on_card:
+        keep_differentiable(model)
     used = {"device": torch.cuda.get_device_name() if on_card else "CPU", "dtype": str(dtype).removeprefix("torch."),
-            "attention": attention_of(model), "quantised": "NF4, twice" if quantised else ""}  # fmt: skip
+            "attention": attention_of(model), "quantised": kind}  # fmt: skip
     return model, used
+
+
+def quantisation(bits: int, family: Family, dtype: torch.dtype) -> dict[str, BitsAndBytesConfig]:
+    """Of the language model alone: what sees stays as it is."""
+    if bits == 16:
+        return {}
+    spared = [*(f"model.{name}" for name in (*family.vision, *family.projector)), "lm_head"]
+    how = {
+        4: {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": dtype},
+        8: {"load_in_8bit": True},
+    }[bits]  # fmt: skip
+    return {"quantization_config": BitsAndBytesConfig(llm_int8_skip_modules=spared, **how)}
+
+
+def quantised_as(model: Any) -> str:
+    """Also of a checkpoint that was quantised before it came here."""
+    told = getattr(model.config, "quantization_config", None)
+    method = getattr(told, "quant_method", "") if told is not None else ""
+    if getattr(told, "load_in_4bit", False):
+        return "NF4, twice"
+    return "8 bits" if getattr(told, "load_in_8bit", False) else str(getattr(method, "value", method))
 
 
 def attention(family: Family, on_card: bool) -> dict[str, str]:
@@ -142,9 +164,9 @@ def keep_differentiable(model: Any) -> None:
 
 
 def check_quantised(model: Any, family: Family) -> None:
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
-    names = [name for name, module in model.named_modules() if isinstance(module, Linear4bit)]
+    names = [name for name, module in model.named_modules() if isinstance(module, Linear4bit | Linear8bitLt)]
     sees = [name for name in names if re.fullmatch(family.not_language, name)]
     if sees or not names:
         raise CannotLoad(f"Quantising went wrong: {sees[0] if sees else 'no module'} was quantised; report this model.")
