@@ -2,6 +2,9 @@
 
 By part, from the shapes of the model and of a batch. Memory on a real card also hangs on its driver and on how it is
 cut up, so a tenth at least should be left over. Nothing here was measured on a card yet; the README says once it is.
+
+Where several cards share a model, each holds its part of the weights, the gradients and the optimiser (ZeRO's third
+stage, arXiv 1910.02054, and FSDP alike), and for a moment a whole layer and the words; activations are its own posts'.
 """
 
 from collections.abc import Mapping
@@ -10,6 +13,7 @@ from typing import NamedTuple
 
 from .gpu.config import Config
 from .gpu.families import FAMILIES, Family, Size
+from .gpu.pixels import SOFT_TOKENS
 from .gpu.shapes import SHAPES, Shape
 
 GB = 1024**3
@@ -21,11 +25,13 @@ CONTEXT = 0.7 * GB  # what CUDA itself takes
 ROOM = 0.9  # of a card may be filled
 AT_WORK = {"qlora": 0.25, "lora": 0.35, "spectrum": 0.35, "full": 0.35}  # of a card's peak, as trainers usually reach
 LOADING = 180.0  # seconds before the first step, and for saving
-TOKEN_SIDE = 28  # pixels of a picture's side that become one token, in the families whose budget is one of pixels
+# Pixels of a picture's side that become one token, in the families whose tokens grow with the picture.
+TOKEN_SIDES = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32, "qwen3_5": 32, "pixtral": 16, "mistral3": 28}
+SOFT_SIDE, SOFT_MOST = 48, 280  # Gemma 4 takes steps, and has this one for its largest unless it is told otherwise
 # Tokens a picture becomes where its size is fixed. LLaVA-NeXT and InternVL cut large pictures into tiles: their most.
 PICTURE_TOKENS = {
     "llava": 576, "llava_next": 2880, "paligemma": 256, "florence2": 577, "internvl": 3328, "idefics2": 320,
-    "idefics3": 1690, "smolvlm": 1088, "mistral3": 3025, "gemma3": 256,
+    "idefics3": 1690, "smolvlm": 1088, "gemma3": 256,
 }  # fmt: skip
 
 
@@ -38,7 +44,7 @@ class Card(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    parts: Mapping[str, float]  # bytes
+    parts: Mapping[str, float]  # bytes, of one card
     tokens: int  # of one post
     steps: int
     posts: int  # seen, over all epochs
@@ -74,49 +80,62 @@ def estimate(config: Config, posts: int) -> Estimate | None:
         return None
     family, size, shape = known
     tokens = TEXT_TOKENS + picture_tokens(family, config)
-    trained = trained_weights(config, shape)
-    seen = config.max_steps * config.batch * config.accumulation or round(config.epochs * posts)
+    at_once = config.batch * config.accumulation * config.cards
+    seen = config.max_steps * at_once or round(config.epochs * posts)
     return Estimate(
         parts={
-            "weights": weights(config, size, shape),
-            "what is trained": trained * (FP32 if config.method in ("qlora", "lora") else 0),
-            "gradients": trained * (FP32 if config.method in ("qlora", "lora") else BF16),
-            "optimiser": trained * (ADAM_8BIT if config.method == "qlora" else ADAM),
+            **of_the_model(config, size, shape),
             "activations": activations(config, shape, tokens),
             "CUDA itself": CONTEXT,
         },
         tokens=tokens,
-        steps=config.max_steps or max(1, round(seen / (config.batch * config.accumulation))),
+        steps=config.max_steps or max(1, round(seen / at_once)),
         posts=seen,
         operations=operations(config, size, shape, tokens) * seen,
     )
 
 
+def of_the_model(config: Config, size: Size, shape: Shape) -> dict[str, float]:
+    """What a card holds of it."""
+    trained, adapts = trained_weights(config, shape), config.method in ("qlora", "lora")
+    whole = {
+        "weights": weights(config, size, shape),
+        "what is trained": trained * (FP32 if adapts else 0),
+        "gradients": trained * (FP32 if adapts else BF16),
+        "optimiser": trained * (ADAM_8BIT if config.method == "qlora" else ADAM),
+    }
+    if config.sharing == "ddp" or config.cards == 1:
+        return whole
+    layer = linear_weights(shape) / shape.layers * (NF4 if config.method == "qlora" else BF16)
+    own = {name: part / config.cards for name, part in whole.items()}
+    return {**own, "gathered for a moment": layer + shape.words * BF16}
+
+
 def picture_tokens(family: Family, config: Config) -> int:
-    if family.pixels == "pixels":
-        return config.max_pixels // TOKEN_SIDE**2
-    return PICTURE_TOKENS.get(family.key, 1024)
+    if side := TOKEN_SIDES.get(family.key):
+        return config.max_pixels // side**2
+    if family.pixels == "tokens":
+        steps = [step for step in SOFT_TOKENS if step * SOFT_SIDE**2 <= config.max_pixels] or SOFT_TOKENS[:1]
+        return min(steps[-1], SOFT_MOST)
+    return PICTURE_TOKENS[family.key]
 
 
 def linear_weights(shape: Shape) -> int:
     """Of the matrices that are quantised and adapted: attention and feed-forward of every layer."""
-    attention = 2 * shape.hidden * shape.hidden + 2 * shape.hidden * shape.keys
-    return shape.layers * (attention + 3 * shape.hidden * shape.inner)
+    return sum(number * wide * tall for number, wide, tall in shape.matrices)
 
 
 def weights(config: Config, size: Size, shape: Shape) -> float:
-    words = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
     inner = linear_weights(shape) * (NF4 if config.method == "qlora" else BF16)
-    return inner + words * BF16 + size.vision * 1e9 * BF16
+    return inner + shape.words * BF16 + size.vision * 1e9 * BF16
 
 
 def trained_weights(config: Config, shape: Shape) -> float:
     if config.method == "full":
-        return linear_weights(shape) + shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+        return linear_weights(shape) + shape.words
     if config.method == "spectrum":
         return config.spectrum_share * linear_weights(shape)
-    sides = 4 * shape.hidden + 2 * (shape.hidden + shape.keys) + 3 * (shape.hidden + shape.inner)
-    return config.rank * sides * shape.layers
+    return config.rank * sum(number * (wide + tall) for number, wide, tall in shape.matrices)
 
 
 def activations(config: Config, shape: Shape, tokens: int) -> float:
@@ -137,10 +156,12 @@ def operations(config: Config, size: Size, shape: Shape, tokens: int) -> float:
 
 
 def on_cards(made: Estimate, config: Config, cards: list[Card]) -> list[OnCard]:
+    """Several of a kind where the run asks for several; as if none of them waited for another."""
     found = []
     for card in cards:
-        seconds = LOADING + made.operations / (card.teraflops * 1e12 * AT_WORK[config.method])
-        cost = card.price * seconds / 3600 if card.price is not None else None
+        at_work = card.teraflops * 1e12 * AT_WORK[config.method] * config.cards
+        seconds = LOADING + made.operations / at_work
+        cost = card.price * config.cards * seconds / 3600 if card.price is not None else None
         found.append(OnCard(card, made.fits(card), seconds, cost))
     return found
 
