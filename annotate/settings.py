@@ -168,7 +168,7 @@ CONTENT_SECURITY_POLICY = {
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
-MEDIA_ROOT = VAR_DIR / "media"
+MEDIA_ROOT = Path(env.str("MEDIA_ROOT", str(VAR_DIR / "media"))).resolve()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -200,6 +200,7 @@ LABEL_STUDIO_API_KEY = env.str("LABEL_STUDIO_API_KEY", "").strip()
 Q_CLUSTER = {
     "name": "short",
     "orm": "default",
+    "broker_class": "annotate.broker.Broker",
     "workers": env.int("QUEUE_WORKERS", 2, validate=AT_LEAST_ONE),
     "queue_limit": 4,
     "poll": 0.5,
@@ -212,6 +213,7 @@ Q_CLUSTER = {
     "label": "Queue",
     "ALT_CLUSTERS": {"gpu": {"workers": 1, "queue_limit": 1, "poll": 1, "ack_failures": True, "max_attempts": 1}},
 }
+GPU_QUEUE = env.bool("GPU_QUEUE", True)  # off: this machine leaves training to those that `make gpu-worker` joins
 
 # --- Words and numbers
 LANGUAGE_CODE = "en-gb"

@@ -1,6 +1,5 @@
-"""What a run's page reads of it: how far it is, its curves, the end of its log."""
+"""What a run's page reads of it: how far it is, its curves, whether it is here."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,12 +10,10 @@ from django.utils import timezone
 
 from . import run_folder
 from .models import Run, RunPoint, RunState
-from .runner import LOG, MAY_RESUME
+from .runner import MAY_RESUME
 
 MOST = 1000  # points of a curve, however long the run
 LATELY = 50  # steps that tell the pace
-LOG_LINES, LOG_BYTES = 200, 128 * 1024
-COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CURVES = {"step": ("loss", "lr", "memory"), "evaluation": ("macro_f1", "accuracy", "loss")}
 
 # The first point of each stretch of steps, each found by the index: a run of any length costs the same.
@@ -40,12 +37,6 @@ class Figures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Log:
-    text: str
-    size: int
-
-
-@dataclass(frozen=True)
 class Watch:
     run: Run
     ahead: int  # runs that were asked for before it, where it waits
@@ -63,6 +54,12 @@ class Watch:
     @property
     def may_resume(self) -> bool:
         return self.run.is_silent or self.run.state in MAY_RESUME
+
+    @property
+    def saved_on(self) -> str:
+        """Another machine, where what it saved is out of the reach of this one."""
+        waits = self.may_resume or self.run.state == RunState.QUEUED
+        return self.run.machine if waits and self.run.step and not is_here(self.run) else ""
 
     @property
     def lasted(self) -> int | None:
@@ -143,18 +140,9 @@ def latest(run: Run, kind: str, count: int = 8) -> list[Figures]:
     return [Figures(step, told) for step, told in found]
 
 
-# --- Log
+# --- The machine
 
 
-def log_of(run: Run) -> Log | None:
-    """Its last lines, where this machine has them. Of a bar that was drawn over and over, how it ended."""
-    path = run_folder.folder_of(run) / LOG
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return None
-    lines = [line.rstrip("\r").rpartition("\r")[2] for line in COLOURS.sub("", text).split("\n")]
-    return Log("\n".join(lines[-LOG_LINES - 1 :]).replace("\0", "").strip("\n"), size)
+def is_here(run: Run) -> bool:
+    """Whether this machine trains it, or trained it last."""
+    return run.is_of_this_machine and run_folder.folder_of(run).is_dir()

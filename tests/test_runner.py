@@ -17,11 +17,12 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from annotate.models import Event
-from modeling import run_folder, runner, tasks, training_presets
+from modeling import results, run_folder, run_log, runner, tasks, training_presets
 from modeling.gpu.config import Config
 from modeling.models import RESUMES, Run, RunPoint, RunState
 from modeling.recipe import Recipe
 
+from .exporting import stored
 from .make import make_post, make_project, make_vote
 from .test_dataset import freeze, make_posts
 
@@ -112,11 +113,51 @@ class TestFolder:
         run_folder.forget_removed()
         assert train.exists()
         project.posts.get(external_id=json.loads(train.read_text().splitlines()[0])["id"]).delete()
-        os.utime(run_folder.folder_of(run) / run_folder.WRITTEN, (0, 0))
         tasks.every_minute()
         assert not train.exists()
         run_folder.write(run, run_folder.folder_of(run))
         assert len(train.read_text().splitlines()) == 11
+
+    def test_a_post_that_had_to_go_while_it_was_stopped_is_not_trained_on(self, project, acts):
+        """On a machine of its own, where nobody sweeps, and whose clock may be wrong."""
+        acts("""tell("stopped", step=1)""")
+        run = make_run(project, Recipe(validation=0, test=0))
+        carry_out(run)
+        folder = run_folder.folder_of(run)
+        os.utime(folder / run_folder.WRITTEN, (2**32, 2**32))
+        train = folder / "posts" / "train.jsonl"
+        gone = json.loads(train.read_text().splitlines()[0])["id"]
+        project.posts.get(external_id=gone).delete()
+        assert runner.resume(run)
+        carry_out(run)
+        assert len(train.read_text().splitlines()) == 11
+        assert gone not in train.read_text()
+
+    def test_a_machine_that_only_trains_forgets_it_too_when_it_trains_again(self, project, acts):
+        acts("""tell("stopped", step=1)""")
+        one = make_run(project, Recipe(validation=0, test=0))
+        carry_out(one)
+        train = run_folder.folder_of(one) / "posts" / "train.jsonl"
+        project.posts.get(external_id=json.loads(train.read_text().splitlines()[0])["id"]).delete()
+        other = runner.start(project, None, one.dataset, tiny(), queue=False)
+        carry_out(other)
+        assert not train.exists()
+        assert (run_folder.folder_of(other) / "posts" / "train.jsonl").exists()
+
+    def test_pictures_that_this_machine_does_not_see_fail_it_with_what_to_do(self, project, acts, settings, tmp_path):
+        acts("""tell("done", step=1, loss=0.1)""")
+        make_post(project, "look", label="bullish", image=stored(1))
+        run = runner.start(project, None, freeze(project), tiny(), queue=False)
+        media, settings.MEDIA_ROOT = settings.MEDIA_ROOT, tmp_path / "another"
+        carry_out(run)
+        assert run.state == RunState.FAILED
+        assert run.error.startswith("This machine does not see the pictures: 1 is missing, images/")
+        assert "MEDIA_ROOT" in run.error
+        settings.MEDIA_ROOT = media
+        assert runner.resume(run)
+        carry_out(run)
+        assert run.state == RunState.DONE, run.error
+        assert len(list((run_folder.folder_of(run) / "images").iterdir())) == 1
 
     def test_weights_come_with_the_dataset_unless_the_run_has_its_own(self, project):
         make_posts(project, 4)
@@ -237,6 +278,102 @@ class TestWatching:
         acts("pass")
         run = make_run(project)
         monkeypatch.setattr(run_folder, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        carry_out(run)
+        assert run.state == RunState.FAILED
+        assert "No space left" in run.error
+
+
+class TestAnotherMachine:
+    STOPPED_AT_3 = """
+        step(1); step(2); step(3)
+        tell("evaluation", step=3, macro_f1=0.5, accuracy=0.6, loss=1.0)
+        (folder / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+        tell("stopped", step=3)
+    """
+
+    def on(self, machine, monkeypatch, settings, tmp_path):
+        monkeypatch.setattr("modeling.models.run.this_machine", lambda: machine)
+        settings.VAR_DIR = tmp_path / machine
+
+    def told(self, run):
+        return list(run.points.filter(kind="step").values_list("step", flat=True))
+
+    def test_it_starts_from_the_beginning_and_says_so(self, project, acts, monkeypatch, settings, tmp_path):
+        self.on("card-1", monkeypatch, settings, tmp_path)
+        acts(self.STOPPED_AT_3)
+        run = make_run(project)
+        carry_out(run)
+        assert (run.step, run.scores["macro_f1"]) == (3, 0.5)
+        self.on("card-2", monkeypatch, settings, tmp_path)
+        acts("""
+            step(1)
+            tell("evaluation", step=1, macro_f1=0.4, accuracy=0.6, loss=1.0)
+            tell("stopped", step=1)
+        """)
+        assert runner.resume(run)
+        words = "starting from the beginning: its checkpoint lies on card-1"
+        said = []
+        carry_out(run, progress=lambda now: said.append(now.doing))
+        assert (run.machine, run.step, run.scores["macro_f1"], self.told(run)) == ("card-2", 1, 0.4, [1])
+        assert words in said
+        assert f"S{words[1:]}." in run.log
+        assert Event.objects.get(verb="training starts from the beginning").data["checkpoint_on"] == "card-1"
+
+    def test_back_where_it_was_it_goes_on_from_what_lies_there(self, project, acts, monkeypatch, settings, tmp_path):
+        self.on("card-1", monkeypatch, settings, tmp_path)
+        acts(self.STOPPED_AT_3)
+        run = make_run(project)
+        carry_out(run)
+        self.on("card-2", monkeypatch, settings, tmp_path)
+        acts("""
+            for n in range(1, 9): step(n, of=9)
+            tell("evaluation", step=8, macro_f1=0.9, accuracy=0.9, loss=1.0); tell("stopped", step=8)
+        """)
+        assert runner.resume(run)
+        carry_out(run)
+        assert self.told(run) == list(range(1, 9))
+        self.on("card-1", monkeypatch, settings, tmp_path)
+        acts("""step(4); tell("stopped", step=4)""")
+        assert runner.resume(run)
+        carry_out(run)
+        assert (run.step, self.told(run), run.scores["macro_f1"]) == (4, [1, 2, 3, 4], 0.5)
+        assert Event.objects.filter(verb="training starts from the beginning").count() == 1
+
+    def test_what_was_not_begun_anywhere_is_no_news(self, project, acts, monkeypatch, settings, tmp_path):
+        self.on("card-2", monkeypatch, settings, tmp_path)
+        acts("""tell("stopped", step=0)""")
+        run = make_run(project)
+        Run.objects.filter(pk=run.pk).update(machine="card-1")
+        run.refresh_from_db()
+        carry_out(run)
+        assert not Event.objects.filter(verb="training starts from the beginning").exists()
+
+    def test_the_end_of_its_log_and_its_result_are_there_for_all(self, project, acts, monkeypatch, settings, tmp_path):
+        self.on("card-1", monkeypatch, settings, tmp_path)
+        acts("""
+            print(*(f"line {n}" for n in range(300)), "\\x1b[31mred\\x1b[0m \\0<b>", "10%\\r50%\\r100%", sep="\\n")
+            (folder / "adapter").mkdir(); (folder / "adapter" / "a.safetensors").write_text("weights")
+            import hashlib
+            digest = hashlib.sha256(b"a.safetensors" + b"weights").hexdigest()
+            (folder / "receipt.json").write_text(json.dumps({"adapter": digest}))
+            tell("done", step=4, loss=0.1)
+        """)
+        run = make_run(project)
+        carry_out(run)
+        self.on("site", monkeypatch, settings, tmp_path)
+        assert run.log.splitlines()[-2:] == ["red <b>", "100%"]
+        assert run.log.splitlines()[0] == "line 102"
+        assert (results.fetched(run) / "adapter" / "a.safetensors").read_text() == "weights"
+
+    def test_of_long_lines_as_much_as_there_is_room_for(self, tmp_path):
+        for text, kept in (("x" * 20_000, 8 * 1024), ("\n".join(["y" * 1000] * 20), 8 * 1001 - 1)):
+            (tmp_path / run_log.FILE).write_text(text)
+            assert len(run_log.end_of(tmp_path / run_log.FILE)) == kept
+
+    def test_it_counts_as_done_only_where_its_result_is_kept(self, project, acts, monkeypatch):
+        acts("""tell("done", step=1, loss=0.1)""")
+        run = make_run(project)
+        monkeypatch.setattr(results, "put", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         carry_out(run)
         assert run.state == RunState.FAILED
         assert "No space left" in run.error

@@ -3,19 +3,18 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import nvidia, receipts, run_folder, run_settings, runner, starting, training_presets, watching
+from modeling import nvidia, receipts, results, run_folder, run_settings, runner, starting, training_presets, watching
 from modeling.comparing_runs import Beside
 from modeling.models import Run
 
 A_PAGE = 50
-MODULES = "trained_modules.txt"
 
 
 @require_safe
@@ -43,7 +42,7 @@ def run(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     shown = run_in(project, pk)
     context = watched(project, shown) | machine(shown) | {
         "settings": settings_of(shown), "receipt": receipts.lines(shown.receipt),
-        "modules_here": (run_folder.folder_of(shown) / MODULES).exists(),
+        "has_modules": results.are_at_hand(shown),
     }  # fmt: skip
     return render(request, "modeling/run.html", context)
 
@@ -104,14 +103,13 @@ def receipt(request: HttpRequest, project: Project, pk: int) -> JsonResponse:
 
 @require_safe
 @requires(Role.LEAD)
-def modules(request: HttpRequest, project: Project, pk: int) -> HttpResponseBase:
-    """Which were trained, by name: that list lies in the run's folder alone."""
-    shown = run_in(project, pk)
-    try:
-        file = (run_folder.folder_of(shown) / MODULES).open("rb")
-    except FileNotFoundError as error:
-        raise Http404("The list of modules is not on this machine.") from error
-    return FileResponse(file, content_type="text/plain; charset=utf-8", filename=f"run-{pk}-{MODULES}")
+def modules(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    """Which were trained, by name: that list lies beside the adapter alone."""
+    listed = results.modules_of(run_in(project, pk))
+    if listed is None:
+        raise Http404("The list of modules is not where this machine could read it.")
+    headers = {"Content-Disposition": f'inline; filename="run-{pk}-{results.MODULES}"'}
+    return HttpResponse(listed, content_type="text/plain; charset=utf-8", headers=headers)
 
 
 @require_safe
@@ -141,7 +139,7 @@ def number(told: str) -> int | None:
 
 def runs_of(project: Project) -> Any:
     return project.runs.select_related("dataset", "dataset__project", "by").defer(
-        "receipt", "dataset__told", "dataset__facts", "dataset__composition"
+        "receipt", "log", "dataset__told", "dataset__facts", "dataset__composition"
     )
 
 
@@ -161,10 +159,9 @@ def watched(project: Project, shown: Run) -> dict[str, Any]:
 
 
 def machine(shown: Run) -> dict[str, Any]:
-    """The log and the cards, where the run works or worked on this machine."""
-    log = watching.log_of(shown)
-    told: dict[str, Any] = {"log": log}
-    if log is not None and not shown.is_over:
+    """The cards, where the run works on this machine."""
+    told: dict[str, Any] = {"is_here": watching.is_here(shown)}
+    if told["is_here"] and not shown.is_over:
         try:
             told["cards"] = nvidia.cards(run_folder.folder_of(shown))
         except nvidia.Silent:

@@ -75,7 +75,7 @@ class Command(BaseCommand):
         try:
             children += [Child("web server", web_server(host, port, workers, threads))]
             wait_for(host, port, children[0])  # before the queues: on two cores they would hold each other up
-            children += [queue("short"), queue("gpu")]
+            children += [queue("short"), *([queue("gpu")] if settings.GPU_QUEUE else [])]
             self.welcome(host, port, seconds_since_start())
             watch(children, self.say)
         except KeyboardInterrupt:
