@@ -19,6 +19,7 @@ from ninja.security import HttpBearer, SessionAuth
 
 from . import removing
 from .access import me, project_for
+from .api_doubts import router as doubts_router
 from .api_review import LabelOut, router
 from .blindness import knows_label, reader_of
 from .browse import Filters, matching, page_of
@@ -294,6 +295,7 @@ def import_state(request: HttpRequest, slug: str, import_id: int) -> ImportRun:
 
 
 api.add_router("", router)
+api.add_router("", doubts_router)
 
 
 def mounted() -> tuple[Any, ...]:

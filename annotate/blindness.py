@@ -10,7 +10,7 @@ from .models import Post, Role, User
 from .models.review import Stream, Why
 
 # Posts with a label that are looked at again: until that is over, nobody learns which they are.
-UNTOLD = (Why.AUDIT, Why.RISK, Why.CHECK)
+UNTOLD = (Why.AUDIT, Why.RISK, Why.DOUBT, Why.CHECK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from .browse import label_id
 from .models import Disagreement, Project, Review, Vote
 from .models.review import Instead, Stream, Why
 from .quality import MACHINES, TIERS
+from .settling import BY_PEOPLE
 
 PAGE = 60
 ABSTAINED = "abstained"
@@ -21,6 +22,7 @@ ABSTAINED = "abstained"
 WHY: dict[str, list[Why]] = {
     "audit": [Why.AUDIT],
     "risk": [Why.RISK],
+    "doubt": [Why.DOUBT],
     "contested": list(TIERS),
     "sampled": [Why.AUDIT, *TIERS],
 }
@@ -28,7 +30,9 @@ OUTCOMES = {
     "right": Q(label=F("was_label"), was_source__in=MACHINES),
     "wrong": Q(label__isnull=False, was_source__in=MACHINES) & ~Q(label=F("was_label")),
     "aside": Q(label=None),
-    "new": Q(label__isnull=False) & ~Q(was_source__in=MACHINES),
+    "new": Q(label__isnull=False, was_source=""),
+    "kept": Q(label=F("was_label"), was_source__in=BY_PEOPLE),
+    "changed": Q(label__isnull=False, was_source__in=BY_PEOPLE) & ~Q(label=F("was_label")),
     "labelled": Q(label__isnull=False),
 }
 EYES = {
@@ -38,10 +42,11 @@ EYES = {
 }
 # What the page offers, by filter: value and words.
 CHOICES = {
-    "why": [("audit", "Blind audit"), ("risk", "For its risk"), ("contested", "Contested"),
-            ("sampled", "Audit or contested")],
+    "why": [("audit", "Blind audit"), ("risk", "For its risk"), ("doubt", "A model doubts it"),
+            ("contested", "Contested"), ("sampled", "Audit or contested")],
     "verdict": [("wrong", "Machines were wrong"), ("right", "Machines were right"), ("new", "First label"),
-                ("labelled", "Any label"), ("aside", "Set aside")],
+                ("changed", "People’s label changed"), ("kept", "People’s label kept"), ("labelled", "Any label"),
+                ("aside", "Set aside")],
     "eyes": [("one", "One person"), ("two", "Two who agree"), ("lead", "A lead")],
     "saw": [("yes", "Votes seen before"), ("no", "Blind")],
     "source": [(source.value, source.label) for source in MACHINES],

@@ -15,7 +15,7 @@ from .queue import Gone, Seat
 from .settling import lot
 from .verdict import Answer, Verdict, verdict
 
-ORIGIN = {Why.AUDIT: Stream.AUDIT, Why.RISK: Stream.RISK}
+ORIGIN = {Why.AUDIT: Stream.AUDIT, Why.RISK: Stream.RISK, Why.DOUBT: Stream.RISK}
 LONGEST = 3600.0  # seconds; whoever looks longer has gone for lunch
 
 
@@ -288,8 +288,13 @@ def take_back(seat: Seat, key: str) -> TakenBack:
 def refuse_overruled(seat: Seat, at_hand: Locked, review: Review) -> None:
     if not review.final and Review.objects.filter(disagreement=at_hand.pk, undone=None, final=True).exists():
         raise Gone("A lead has decided this post since; what you said of it stays on record.")
-    if at_hand.closed and Disagreement.objects.filter(post=at_hand.post, closed=None).exists():
+    if not at_hand.closed:
+        return
+    others = Disagreement.objects.filter(post=at_hand.post).exclude(pk=at_hand.pk)
+    if others.filter(closed=None).exclude(why=Why.CHECK).exists():
         raise Gone("This post is being looked at anew since; what you said of it stays on record.")
+    if others.filter(pk__gt=at_hand.pk).exclude(was_state="").exists():
+        raise Gone("This post was decided anew since; what you said of it stays on record.")
 
 
 def put_back(seat: Seat, at_hand: Locked, review: Review) -> bool:
@@ -298,13 +303,15 @@ def put_back(seat: Seat, at_hand: Locked, review: Review) -> bool:
     if stored.closed and stored.was_state and review.instead != Instead.SKIP:
         put_post_back(at_hand, stored)
         clear_verdict(stored)
+        queue.waiting_checks([at_hand.post]).update(closed=timezone.now())
     live = list(Review.objects.filter(disagreement=at_hand.pk, undone=None))
     answers = [answer_of(r) for r in live if r.instead != Instead.SKIP]
     if stored.stream != Stream.CHECK:
         stored.answers = len(answers)
         differ = verdict(answers, wanted=len(answers)).differ
         stored.stream = Stream.CONFLICT if differ else ORIGIN.get(Why(stored.why), Stream.CONTESTED)
-    stored.passed = sorted({r.reviewer_id for r in live})
+    # Who was never to be asked stays out; see `doubting`.
+    stored.passed = sorted({*stored.passed} - {review.reviewer_id} | {r.reviewer_id for r in live})
     held = stored.closed is None and not is_held_by_other(seat, stored)
     if held:
         take(seat, stored, saw_votes=bool(review.saw) or saw_afterwards(seat, review))

@@ -22,12 +22,12 @@ ENOUGH_CHECKS = 30  # answers; of fewer, one slip would look like a habit, and t
 MANY = 2000  # audits: of so many, the estimate is kept
 MINUTES = 10  # for so long, and a headline for one
 
-Outcome = Literal["right", "wrong", "aside", "new"]
+Outcome = Literal["right", "wrong", "aside", "new", "kept", "changed"]
 Eyes = Literal["one", "two", "lead"]
 
 
 class Decided(NamedTuple):
-    """So many posts that people decided alike. `new`: machines had given no label."""
+    """So many posts that people decided alike. `new`: it had no label; `kept` and `changed`: one that people gave."""
 
     why: Why
     source: str
@@ -40,8 +40,9 @@ class Decided(NamedTuple):
 # An answer that was taken back has left was_state blank again, so each of these stands.
 DECIDED = """
 SELECT why, was_source, was_label_id,
-  CASE WHEN label_id IS NULL THEN 'aside' WHEN NOT was_source = ANY(%(machines)s) THEN 'new'
-    WHEN label_id = was_label_id THEN 'right' ELSE 'wrong' END,
+  CASE WHEN label_id IS NULL THEN 'aside' WHEN was_source = '' THEN 'new'
+    WHEN was_source = ANY(%(machines)s) THEN CASE WHEN label_id = was_label_id THEN 'right' ELSE 'wrong' END
+    WHEN label_id = was_label_id THEN 'kept' ELSE 'changed' END,
   CASE WHEN stream = %(conflict)s THEN 'lead' WHEN answers > 1 THEN 'two' ELSE 'one' END, count(*)
 FROM annotate_disagreement WHERE project_id = %(project)s AND was_state <> '' GROUP BY 1, 2, 3, 4, 5
 """

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
-from .models import Disagreement, Post, Project, QueueTally, Review, Role, User
+from .models import Disagreement, Membership, Post, Project, QueueTally, Review, Role, User
 from .models.project import VotesShown
 from .models.review import BROUGHT, Instead, Stream, Why
 from .settling import BY_PEOPLE
@@ -49,7 +49,7 @@ WITH next AS MATERIALIZED (
 UPDATE annotate_disagreement AS d
 SET holder_id = %(user)s, tab = %(tab)s, held_since = clock_timestamp(),
   held_until = now() + %(lease)s * interval '1 second',
-  votes_shown = %(from_start)s AND d.wanted = 1 AND d.stream <> ALL(%(blind)s)
+  votes_shown = %(from_start)s AND d.wanted = 1 AND d.stream <> ALL(%(blind)s) AND d.why <> %(doubt)s
 FROM next WHERE d.id = next.id RETURNING d.id
 """
 BLIND = (Stream.AUDIT, Stream.CHECK)
@@ -67,6 +67,7 @@ def claim(seat: Seat) -> int | None:
                 "lease": LEASE.total_seconds(),
                 "from_start": seat.project.votes_shown == VotesShown.START,
                 "blind": list(BLIND),
+                "doubt": Why.DOUBT,  # the model that doubts may be among the voters
             },
         )
         row = cursor.fetchone()
@@ -184,16 +185,35 @@ def unplanted() -> QuerySet[Post]:
     return Post.objects.filter(~Exists(waiting), holdout=True, label_source__in=BY_PEOPLE, vote_count__gt=0)
 
 
+def waiting_checks(posts: Collection[int]) -> QuerySet[Disagreement]:
+    """A post waits for one thing at a time: a check gives way to what may change the label, and is planted again."""
+    return Disagreement.objects.filter(post__in=posts, why=Why.CHECK, closed=None)
+
+
 def plant_checks(project: Project) -> int:
     """Each known answer waits for everybody once, among the others."""
     if not project.check_rate:
         planted = Disagreement.objects.filter(project=project, stream=Stream.CHECK, closed=None)
         return planted.update(closed=timezone.now())
+    posts = unplanted().filter(project=project)
+    asked = asked_before(posts)
     made = [
-        Disagreement(project=project, post_id=pk, why=Why.CHECK, stream=Stream.CHECK, rank=CHANCE.random())
-        for pk in unplanted().filter(project=project).values_list("pk", flat=True)
-    ]
+        Disagreement(
+            project=project, post_id=pk, why=Why.CHECK, stream=Stream.CHECK, rank=CHANCE.random(),
+            passed=sorted(asked.get(pk, ())),
+        )
+        for pk in posts.values_list("pk", flat=True)
+    ]  # fmt: skip
     return len(Disagreement.objects.bulk_create(made, ignore_conflicts=True))
+
+
+def asked_before(posts: QuerySet[Post]) -> dict[int, set[int]]:
+    """Who has met them as a check, or as a doubt that the check gave way to."""
+    met = Review.objects.filter(disagreement__post__in=posts, disagreement__why__in=(Why.CHECK, Why.DOUBT), undone=None)
+    found: dict[int, set[int]] = {}
+    for post, reviewer in met.values_list("disagreement__post", "reviewer"):
+        found.setdefault(post, set()).add(reviewer)
+    return found
 
 
 def take_up_skipped(seat: Seat) -> int:
@@ -219,10 +239,14 @@ def skipped_by(seat: Seat) -> int:
 
 def somebody_else(project: Project, besides: Collection[int], least: Role = Role.REVIEWER) -> bool:
     """Whether another pair of eyes exists. An admin counts who has ever looked; a reviewer or lead may yet."""
-    members = project.memberships.filter(user__is_active=True).exclude(user__in=list(besides))
+    return eyes(project, least).exclude(user__in=list(besides)).exists()
+
+
+def eyes(project: Project, least: Role = Role.REVIEWER) -> QuerySet[Membership]:
+    members = project.memberships.filter(user__is_active=True)
     if least != Role.REVIEWER:
-        return members.filter(role__in=[role for role in Role if role.covers(least)]).exists()
+        return members.filter(role__in=[role for role in Role if role.covers(least)])
     looks = Q(role__in=[Role.REVIEWER, Role.LEAD]) | Q(
         user__in=Review.objects.filter(~BROUGHT, project=project).values("reviewer")
     )
-    return members.filter(looks).exists()
+    return members.filter(looks)

@@ -23,6 +23,7 @@ class Chapter:
 OPENED = {
     Why.AUDIT: ("Audited", "Drawn by lot from what the voters agreed on."),
     Why.RISK: ("Looked at again", "It was among the settled posts most likely to be wrong."),
+    Why.DOUBT: ("Looked at again", "A model that had not seen its label would have given another."),
     Why.CHECK: ("Slipped in as a check", "Its label is known, and reviewers are compared with it."),
 }
 

@@ -17,6 +17,7 @@ class Why(models.TextChoices):
     AUDIT = "audit", "Blind audit"
     RISK = "risk", "Looked at for its risk"
     CHECK = "check", "Its label is known"
+    DOUBT = "doubt", "A model doubts its label"
 
 
 class Stream(models.IntegerChoices):
