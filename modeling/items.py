@@ -40,13 +40,15 @@ class Item:
 
 
 # By position, so that a slow download holds no transaction open; what had to go is passed over.
-READ = """
+COLUMNS = """
 SELECT position, external_id, text, image, label, label_source, split, kin, incongruous, confidence, source, at,
   template, meta, votes, reviews
-FROM modeling_datasetitem
+FROM modeling_datasetitem"""
+READ = f"""{COLUMNS}
 WHERE dataset_id = %s AND position > %s AND split = ANY(%s) AND removed IS NULL
 ORDER BY position LIMIT %s
 """
+READ_AT = f"{COLUMNS} WHERE dataset_id = %s AND position = ANY(%s) AND removed IS NULL ORDER BY position"
 
 
 def items(dataset: Dataset, splits: Iterable[str] = SPLITS, window: int = WINDOW, after: int = 0) -> Iterator[Item]:
@@ -54,11 +56,21 @@ def items(dataset: Dataset, splits: Iterable[str] = SPLITS, window: int = WINDOW
     while True:
         with connection.cursor() as cursor:
             cursor.execute(READ, [dataset.pk, after, wanted, window])
-            page = [Item(*row[:-3], *map(json.loads, row[-3:])) for row in cursor.fetchall()]
+            page = [as_item(row) for row in cursor.fetchall()]
         yield from page
         if len(page) < window:
             return
         after = page[-1].position
+
+
+def items_at(dataset: Dataset, positions: list[int]) -> list[Item]:
+    with connection.cursor() as cursor:
+        cursor.execute(READ_AT, [dataset.pk, positions])
+        return [as_item(row) for row in cursor.fetchall()]
+
+
+def as_item(row: tuple[Any, ...]) -> Item:
+    return Item(*row[:-3], *map(json.loads, row[-3:]))
 
 
 def line(item: Item) -> bytes:

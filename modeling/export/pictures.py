@@ -4,7 +4,7 @@ A picture may be gone from the storage. To ask beforehand for each would take a 
 lost is no reason to keep the others from a trainer; so it is told in a file of its own, and a command says so too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.core.files import File
 from django.core.files.storage import default_storage
@@ -29,9 +29,13 @@ ORDER BY position LIMIT %s
 
 
 def members(dataset: Dataset, splits: tuple[str, ...], folder: str = FOLDER) -> Iterator[Member]:
+    return by_name(named(dataset, splits), folder)
+
+
+def by_name(images: Iterable[str], folder: str = FOLDER) -> Iterator[Member]:
     seen: set[bytes] = set()
     missing: set[str] = set()
-    for image in named(dataset, splits):
+    for image in images:
         key = bytes.fromhex(image.partition(".")[0])
         if key in seen:
             continue

@@ -1,0 +1,149 @@
+"""Whoever can be asked for the labels of posts: models as they were trained or are, voters, consensus, baselines."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from annotate.models import Project, Voter
+from modeling.gpu.ask import BITS, MOST_SHOWN
+from modeling.models import Run, RunState, Study
+
+Kind = Literal["run", "base", "voter", "consensus", "majority", "text", "text-cv", "folds"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+BY_MODEL = frozenset({"run", "base"})  # loaded and asked by a process, on a card where there is one
+TO_LEARN = frozenset({"run", "majority", "text"})  # made from the train split
+TITLES = {
+    "consensus": "Consensus of the voters",
+    "majority": "Always the commonest label",
+    "text": "Words alone, TF-IDF",
+    "text-cv": "Words alone, cross-validated on these posts",
+}
+
+
+class Unknown(Exception):
+    """There is no such predictor; the words are for whoever asked."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    kind: Kind
+    run: int = 0
+    voter: int = 0
+    study: int = 0  # each post by the run of it that had not seen it
+    model: str = ""  # of a base: tiny, a name on the hub, or a folder
+    revision: str = ""
+    trust_remote_code: bool = False
+    bits: int = 0  # a weight; 0: as it was trained
+    merged: bool = False
+    shots: int = 0  # examples of each label, shown before each post
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise Unknown(f"“{self.kind}” is no kind of predictor; there are {', '.join(KINDS)}.")
+        if self.bits not in BITS:
+            raise Unknown("A weight is asked for with 4, 8 or 16 bits, or as it was trained (0).")
+        if not 0 <= self.shots <= MOST_SHOWN:
+            raise Unknown(f"From 0 to {MOST_SHOWN} examples of each label can be shown.")
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(stored) - known):
+            raise Unknown(f"“{unknown[0]}” is nothing that a predictor has.")
+        return cls(**stored)
+
+    def as_json(self) -> dict[str, Any]:
+        """Only what differs from what is usual, so that the same predictor has the same key tomorrow."""
+        plain = asdict(replace(self, run=0, voter=0, study=0, model="", revision="", trust_remote_code=False, bits=0,
+                               merged=False, shots=0, batch=16))  # fmt: skip
+        told = {name: value for name, value in asdict(self).items() if value != plain[name] and name != "batch"}
+        return {"kind": self.kind, **told}
+
+    @property
+    def needs_model(self) -> bool:
+        return self.kind in BY_MODEL
+
+
+def title(predictor: Predictor, project: Project) -> str:
+    """As it stands in every list."""
+    if predictor.kind == "voter":
+        return str(voter_of(predictor, project))
+    if predictor.kind == "run":
+        run = run_of(predictor, project)
+        part = f", {run.part_in_words}" if run.part else ""
+        return ", ".join([f"{run} ({short(run.config['model'])}, {run.dataset.name}{part})", *how(predictor)])
+    if predictor.kind == "folds":
+        study = study_of(predictor, project)
+        return f"Runs like {short(study.config['model'])} on {study.dataset.name}, {study.title} ({str(study).lower()})"
+    if predictor.kind == "base":
+        return ", ".join([f"{short(predictor.model)} untrained", *how(predictor)])
+    return TITLES[predictor.kind]
+
+
+def how(predictor: Predictor) -> list[str]:
+    examples = f"{predictor.shots} example{'s' * (predictor.shots > 1)} a label"
+    return [
+        *([examples] if predictor.shots else []), *([f"{predictor.bits} bits"] if predictor.bits else []),
+        *(["merged"] if predictor.merged else []),
+    ]  # fmt: skip
+
+
+def short(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2]
+
+
+def run_of(predictor: Predictor, project: Project) -> Run:
+    run = Run.objects.select_related("dataset", "project").filter(project=project, pk=predictor.run).first()
+    if run is None:
+        raise Unknown(f"There is no run {predictor.run} in this project.")
+    return run
+
+
+def study_of(predictor: Predictor, project: Project) -> Study:
+    study = project.studies.select_related("dataset", "project").filter(pk=predictor.study).first()
+    if study is None:
+        raise Unknown(f"There is no study {predictor.study} in this project.")
+    return study
+
+
+def voter_of(predictor: Predictor, project: Project) -> Voter:
+    voter = Voter.objects.filter(project=project, pk=predictor.voter).first()
+    if voter is None:
+        raise Unknown("There is no such voter in this project.")
+    return voter
+
+
+def named(project: Project, name: str) -> Predictor:
+    """As commands and programs write it: run-3, base:OWNER/MODEL, consensus, majority, text, text-cv, or a voter."""
+    if name in TITLES:
+        return Predictor(name)  # type: ignore[arg-type]
+    if name.startswith("run-") and name[4:].isdigit():
+        predictor = Predictor("run", run=int(name[4:]))
+        run_of(predictor, project)
+        return predictor
+    if name.startswith("base:") and len(name) > 5:
+        return Predictor("base", model=name[5:])
+    voter = Voter.objects.filter(project=project, name=name).first()
+    if voter is None:
+        voters = ", ".join(Voter.objects.filter(project=project).values_list("name", flat=True)[:10])
+        raise Unknown(
+            f"“{name}” is no predictor: write run-N, base:MODEL, {', '.join(TITLES)}, or the name of a voter"
+            f"{f' ({voters})' if voters else ''}."
+        )
+    return Predictor("voter", voter=voter.pk)
+
+
+def changed(predictor: Predictor, **changes: Any) -> Predictor:
+    """Asked in another way than is usual. What makes no difference to who answers is left as it is."""
+    return replace(predictor, **(changes if predictor.needs_model else {}))
+
+
+def offered(project: Project) -> list[Predictor]:
+    """All that can be asked at once, the baselines first: what a page lists."""
+    runs = Run.objects.filter(project=project, state=RunState.DONE, study=None).order_by("-pk")[:50]
+    voters = Voter.objects.filter(project=project, retired=None)
+    several = [Predictor("consensus")] if len(voters) > 1 else []
+    return [
+        *(Predictor("run", run=run.pk) for run in runs), *(Predictor("voter", voter=voter.pk) for voter in voters),
+        *several, Predictor("majority"), Predictor("text"), Predictor("text-cv"),
+    ]  # fmt: skip
