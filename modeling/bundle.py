@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import requires
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from django.db import transaction
@@ -14,16 +14,17 @@ from django.utils import timezone
 
 from annotate.models import Event, User
 
-from . import run_folder, runner
+from . import results, run_folder, runner
+from .child import Told
 from .export.members import Member
 from .export.zipping import zipped
+from .gpu.hashing import hash_of
 from .gpu.progress import FILE
 from .models import Run, RunState
+from .results import ADAPTER, RECEIPT
 
 TRAINER = Path(__file__).parent / "gpu"
 NEEDED = ("pillow", "scikit-learn")  # of what the site itself installs
-RECEIPT, ADAPTER, MODULES = "receipt.json", "adapter", "trained_modules.txt"
-SAFE = frozenset({".safetensors", ".json", ".jinja", ".txt", ".model", ".md"})  # nothing that runs when it is loaded
 MOST_BYTES = 40 * 1024**3
 
 HOW = """# Run {run}: {model} on {dataset}
@@ -34,7 +35,7 @@ Everything that is needed to train, on a machine with a card and Python 3.11 or 
 
 It makes a virtual environment, installs `requirements.txt` and trains; started again after it was stopped, it goes on
 from its last checkpoint. A base model is downloaded from the hub (set HF_TOKEN where it asks for one), or give a folder
-as "model" in `run/config.json`. On several cards of one machine: `CARDS=2 sh train.sh`.
+as "model" in `run/config.json`. It uses {cards} of the machine; for another number: `CARDS=2 sh train.sh`.
 
 Then bring `result.zip` home: on the run's page, or with `manage.py import_run {run} result.zip`.
 """
@@ -44,11 +45,7 @@ set -e
 cd "$(dirname "$0")"
 [ -d .venv ] || python3 -m venv .venv
 .venv/bin/pip install --quiet -r requirements.txt
-if [ "${CARDS:-1}" -gt 1 ]; then
-  .venv/bin/accelerate launch --multi_gpu --num_processes "$CARDS" -m modeling.gpu.train run
-else
-  .venv/bin/python -m modeling.gpu.train run
-fi
+.venv/bin/python -m modeling.gpu.many_cards run
 .venv/bin/python - <<'END'
 import pathlib, zipfile
 run = pathlib.Path("run")
@@ -72,8 +69,11 @@ def pack(run: Run) -> Iterator[bytes]:
 
 def members(run: Run) -> Iterator[Member]:
     top = f"run-{run.pk}"
-    how = HOW.format(run=run.pk, model=run.config["model"], dataset=run.dataset.name)
-    for path, text in (("README.md", how), ("train.sh", SCRIPT), ("requirements.txt", requirements()),
+    cards = run.config.get("cards", 1)
+    used = "one card" if cards == 1 else f"{cards} cards"
+    how = HOW.format(run=run.pk, model=run.config["model"], dataset=run.dataset.name, cards=used)
+    needed = requirements(run.config.get("sharing", ""))
+    for path, text in (("README.md", how), ("train.sh", SCRIPT), ("requirements.txt", needed),
                        ("modeling/__init__.py", "")):  # fmt: skip
         yield Member(f"{top}/{path}", iter([text.encode()]))
     for source in sorted(path for path in TRAINER.iterdir() if path.suffix in {".py", ".jinja"}):
@@ -82,12 +82,12 @@ def members(run: Run) -> Iterator[Member]:
         yield Member(f"{top}/run/{member.path}", member.chunks)
 
 
-def requirements() -> str:
+def requirements(sharing: str = "") -> str:
     """As this project pins them, so that both machines train with the same code."""
     ours = requires("casting-vote") or []
     train = [line.partition(";")[0].strip() for line in ours if re.search(r"extra == ['\"]train['\"]", line)]
     needed = [line for line in ours if re.match(rf"({'|'.join(NEEDED)})\b", line) and ";" not in line]
-    return "\n".join([*train, *needed, ""])
+    return "\n".join([*train, *needed, *(["deepspeed"] if sharing == "zero3" else []), ""])
 
 
 # --- Back home
@@ -110,19 +110,12 @@ def parent_of(folder: Path) -> Path:
 
 
 def unpack(run: Run, packed: zipfile.ZipFile, to: Path) -> dict[str, object]:
-    """Only what a result is made of, under names of ours."""
     if sum(entry.file_size for entry in packed.infolist()) > MOST_BYTES:
         raise NotOurs("This archive is larger than any adapter.")
-    for entry in packed.infolist():
-        path = PurePosixPath(entry.filename)
-        is_result = len(path.parts) == 1 and path.name in {RECEIPT, FILE, MODULES}
-        is_adapter = len(path.parts) == 2 and path.parts[0] == ADAPTER and path.suffix in SAFE
-        if not (is_result or is_adapter):
-            raise NotOurs(f"{entry.filename[:80]} is no part of a result: bring result.zip as the bundle makes it.")
-        target = to / path
-        target.parent.mkdir(exist_ok=True)
-        with packed.open(entry) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file)
+    try:
+        results.unpack(packed, to)
+    except results.NoResult as refusal:
+        raise NotOurs(f"{refusal} Bring result.zip as the bundle makes it.") from refusal
     return checked(run, to)
 
 
@@ -136,6 +129,8 @@ def checked(run: Run, result: Path) -> dict[str, object]:
         raise NotOurs("Its receipt cannot be read: bring result.zip as it was made.") from error
     if trained != run_folder.told_of(run):
         raise NotOurs(f"This is the result of another run or of another dataset: {json.dumps(trained)[:200]}.")
+    if receipt.get("adapter") != hash_of(result / ADAPTER):
+        raise NotOurs("Its adapter is not the one that its receipt tells of: bring result.zip as it was made.")
     return receipt
 
 
@@ -147,12 +142,13 @@ def settle(run: Run, folder: Path, result: Path, receipt: dict[str, object], by:
         ):
             raise NotOurs("This run is at work here, or done already.")
         run.refresh_from_db()
+        results.keep(run, result)
         folder.mkdir(exist_ok=True)
         for path in sorted(result.iterdir()):
             target = folder / path.name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             shutil.move(path, target)
         if (folder / FILE).exists():
-            runner.mirror(run, runner.Told(folder, of_before=True).fresh())
+            runner.mirror(run, Told(folder, of_before=True).fresh())
             Run.objects.filter(pk=run.pk).update(step=run.step, steps=run.steps, latest=run.latest, scores=run.scores)
         Event.record("result brought home", user=by, project=run.project, run=run.pk, dataset=run.dataset.name)

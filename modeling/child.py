@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import IO, Any
 
 from annotate.offspring import die_with_parent
 
-from .gpu.progress import FILE
+from .gpu.progress import FILE, STOP
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -29,6 +30,24 @@ def child(command: Sequence[str], log: IO[bytes]) -> Iterator["subprocess.Popen[
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def looks(
+    process: "subprocess.Popen[bytes]", folder: Path, stop_asked: Callable[[], bool], every: float, patience: float
+) -> Iterator[bool]:
+    """Again and again until it is over, which is told. One asked to stop may take `patience` to save what it has."""
+    asked_at = 0.0
+    while True:
+        over = process.poll() is not None
+        yield over
+        if over:
+            return
+        if stop_asked() and not asked_at:
+            (folder / STOP).touch()
+            asked_at = time.monotonic()
+        elif asked_at and time.monotonic() - asked_at > patience:
+            process.kill()
+        time.sleep(every)
 
 
 class Told:

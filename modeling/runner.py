@@ -2,15 +2,11 @@
 
 import json
 import logging
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,16 +14,16 @@ from django_q.tasks import async_task
 
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
-from annotate.offspring import die_with_parent
 
-from . import run_folder
+from . import results, run_folder, run_log
+from .child import Told, child, ended, looks
 from .gpu.config import Config
-from .gpu.progress import FILE, STOP
-from .models import RESUMES, Dataset, Run, RunPoint, RunQuerySet, RunState
+from .gpu.progress import STOP
+from .models import RESUMES, Dataset, Run, RunPoint, RunQuerySet, RunState, Study
 
-PROGRAM = [sys.executable, "-m", "modeling.gpu.train"]
-HERE = Path(__file__).resolve().parent.parent
-LOG = "log.txt"
+PROGRAM = [sys.executable, "-m", "modeling.gpu.many_cards"]  # it becomes the trainer, or starts one a card
+CHECKPOINTS = "checkpoints/checkpoint-*"
+DOING = 80  # characters
 LOOK_EVERY = 0.5  # seconds
 PATIENCE = 60.0  # seconds that a process asked to stop may take to save what it has
 MAY_RESUME = (RunState.STOPPED, RunState.INTERRUPTED, RunState.FAILED, RunState.AWAY)
@@ -42,6 +38,13 @@ class Lost(Exception):
     """Another worker has taken this run over while we were silent."""
 
 
+class Part(NamedTuple):
+    """What makes a run one of several."""
+
+    study: Study
+    part: dict[str, Any]
+
+
 def start(
     project: Project,
     by: User | None,
@@ -50,6 +53,7 @@ def start(
     recipe: str = "",
     queue: bool = True,
     away: bool = False,
+    part: Part | None = None,
 ) -> Run:
     """Whoever trains by command carries it out there and then, and queues nothing; nor is queued what is to be trained
     on another machine, as a bundle."""
@@ -60,7 +64,10 @@ def start(
     told = config.as_json() | {"weights": dict(config.weights) or dataset.facts.get("weights", {})}
     with transaction.atomic():
         state = RunState.AWAY if away else RunState.QUEUED
-        run = Run.objects.create(project=project, dataset=dataset, by=by, config=told, recipe=recipe, state=state)
+        run = Run.objects.create(
+            project=project, dataset=dataset, by=by, config=told, recipe=recipe, state=state,
+            **(part._asdict() if part else {}),
+        )  # fmt: skip
         record("training asked for", run, by)
         if queue and not away:
             enqueue(run)
@@ -92,8 +99,8 @@ def resume(run: Run, by: User | None = None) -> bool:
     return bool(changed)
 
 
-def record(verb: str, run: Run, by: User | None) -> None:
-    Event.record(verb, user=by, project=run.project, run=run.pk, dataset=run.dataset.name)
+def record(verb: str, run: Run, by: User | None, **more: str) -> None:
+    Event.record(verb, user=by, project=run.project, run=run.pk, dataset=run.dataset.name, **more)
 
 
 def take_up() -> None:
@@ -112,19 +119,15 @@ def take_up() -> None:
 
 def carry_out(run: Run, progress: Progress = lambda _: None) -> bool:
     """False where somebody else has it."""
+    before = run.machine
     if not run.claim():
         return False
-    folder = run_folder.folder_of(run)
     try:
-        doing(run, "writing the dataset")
-        with heartbeat(lambda: still_ours(run), f"Run {run.pk}"):  # many pictures take minutes
-            run_folder.write(run, folder)
-        (folder / STOP).unlink(missing_ok=True)
-        doing(run, "starting the trainer")
-        with (folder / LOG).open("ab") as log, child(folder, log) as process:
-            state, error = watch(run, folder, process, progress)
+        state, error = trained(run, before, progress)
     except Lost:
         return True
+    except run_folder.NotSeen as failure:
+        state, error = RunState.FAILED, str(failure)
     except OSError as failure:
         state, error = RunState.FAILED, f"The disk did not play along: {failure.strerror or failure}. Then resume it."
     except BaseException:
@@ -135,59 +138,54 @@ def carry_out(run: Run, progress: Progress = lambda _: None) -> bool:
     return True
 
 
-@contextmanager
-def child(folder: Path, log: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
-    """The process that trains, which never outlives us: neither an exception of ours, nor our death."""
-    process = subprocess.Popen(
-        [*PROGRAM, str(folder)], cwd=HERE, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        env=os.environ | {"TOKENIZERS_PARALLELISM": "false"}, preexec_fn=partial(die_with_parent, os.getpid()),
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+def trained(run: Run, before: str, progress: Progress) -> tuple[RunState, str]:
+    """Its result is kept before it counts as done: no machine is told of one that it cannot have."""
+    folder = run_folder.folder_of(run)
+    doing(run, "writing the dataset")
+    with heartbeat(lambda: still_ours(run), f"Run {run.pk}"):  # many pictures take minutes
+        run_folder.forget_removed()  # nothing else sweeps a machine that only trains
+        run_folder.write(run, folder)
+    (folder / STOP).unlink(missing_ok=True)
+    with (folder / run_log.FILE).open("ab") as log:
+        with transaction.atomic():
+            doing(run, begun(run, before, folder, log))
+        with child([*PROGRAM, str(folder)], log) as process:
+            state, error = watch(run, folder, process, progress)
+    if state == RunState.DONE:
+        doing(run, "storing its result")
+        with heartbeat(lambda: still_ours(run), f"Run {run.pk}"):
+            results.keep(run, folder)
+    return state, error
+
+
+def begun(run: Run, before: str, folder: Path, log: IO[bytes]) -> str:
+    """In words. What it told here is heard again, because a worker that died missed its last lines; what was told on
+    another machine counts no more, because nothing of it is here."""
+    moved, reached = before not in ("", run.machine), run.step
+    if moved:
+        run.points.all().delete()
+        run.step, run.steps, run.latest, run.scores = 0, 0, {}, {}
+    mirror(run, Told(folder, of_before=True).fresh())
+    if not (moved and reached) or any(folder.glob(CHECKPOINTS)):
+        return "starting the trainer"
+    words = f"starting from the beginning: its checkpoint lies on {before}"
+    log.write(f"{words[0].upper()}{words[1:]}.\n".encode())
+    log.flush()
+    record("training starts from the beginning", run, None, checkpoint_on=before)
+    return words[:DOING]
 
 
 def watch(run: Run, folder: Path, process: "subprocess.Popen[bytes]", progress: Progress) -> tuple[RunState, str]:
     """Until it ends. What it told last says how; if it told nothing, something ended it."""
-    told = Told(folder)
-    asked_at = 0.0
-    while True:
-        over = process.poll() is not None
+    told, tail = Told(folder), run_log.Tail(folder)
+    for over in looks(process, folder, lambda: run.stop_asked, LOOK_EVERY, PATIENCE):
         mirror(run, told.fresh())
         heard(run)
+        if (news := tail.news(at_once=over)) is not None:
+            still_ours(run).update(log=news)
         progress(run)
-        if over:
-            return outcome(told, process.returncode)
-        if run.stop_asked and not asked_at:
-            (folder / STOP).touch()
-            asked_at = time.monotonic()
-        elif asked_at and time.monotonic() - asked_at > PATIENCE:
-            process.kill()
-        time.sleep(LOOK_EVERY)
-
-
-class Told:
-    """What is new in the progress file since it was looked at last, and what this start of the process told at all."""
-
-    def __init__(self, folder: Path, of_before: bool = False) -> None:
-        self.path = folder / FILE
-        self.at = self.path.stat().st_size if self.path.exists() and not of_before else 0
-        self.last: dict[str, Any] = {}
-
-    def fresh(self) -> Iterator[dict[str, Any]]:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(self.at)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                self.at += len(line)
-                self.last = json.loads(line, parse_constant=lambda _: None)  # PostgreSQL knows no NaN
-                yield self.last
+    kind, error = ended(told, process.returncode)
+    return RunState(kind), error
 
 
 def mirror(run: Run, told: Iterator[dict[str, Any]]) -> None:
@@ -205,18 +203,9 @@ def mirror(run: Run, told: Iterator[dict[str, Any]]) -> None:
                 run.scores = line
     if points:
         RunPoint.objects.bulk_create(
-            points.values(), update_conflicts=True, unique_fields=["run", "kind", "step"], update_fields=["told"]
-        )
-
-
-def outcome(told: Told, code: int) -> tuple[RunState, str]:
-    kind = told.last.get("kind")
-    if kind == "failed":
-        return RunState.FAILED, str(told.last["error"])
-    if code == 0 and kind in ("done", "stopped"):
-        return (RunState.DONE if kind == "done" else RunState.STOPPED), ""
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return RunState.INTERRUPTED, f"The process ended without a word ({how}). Look at the log, then resume it."
+            points.values(), update_conflicts=True, unique_fields=["run", "kind", "step"], update_fields=["told"],
+            batch_size=2000,
+        )  # fmt: skip
 
 
 def doing(run: Run, what: str) -> None:

@@ -1,5 +1,6 @@
 """A run carried to another machine and back, the trainer there for real, with nothing of ours around it."""
 
+import hashlib
 import io
 import json
 import os
@@ -43,7 +44,8 @@ def packed(run):
 
 def result(run, **changes):
     """A result that is right but for what is changed: a name to its content, or to None where it is absent."""
-    receipt = {"trained_for": run_folder.told_of(run), "seconds": 3}
+    adapter = hashlib.sha256(b"adapter_model.safetensors" + b"weights").hexdigest()
+    receipt = {"trained_for": run_folder.told_of(run), "seconds": 3, "adapter": adapter}
     files = {
         "receipt.json": json.dumps(receipt), "progress.jsonl": '{"kind": "done", "step": 2, "loss": 1}\n',
         "trained_modules.txt": "a\n", "adapter/adapter_model.safetensors": "weights",
@@ -63,12 +65,13 @@ def test_there_and_back(run, tmp_path):
     packed(run).extractall(there)
     there /= f"run-{run.pk}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
+    script = (there / "train.sh").read_text()
     trained = subprocess.run(
-        [sys.executable, "-m", "modeling.gpu.train", "run"], cwd=there, capture_output=True, text=True,
+        [sys.executable, *re.findall(r"python (-m .+)", script)[-1].split()], cwd=there, capture_output=True, text=True,
         env=environment | {"OMP_NUM_THREADS": "1", "TRANSFORMERS_OFFLINE": "1"},
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr[-2000:]
-    [packing] = re.findall(r"<<'END'\n(.*)END\n", (there / "train.sh").read_text(), re.DOTALL)
+    [packing] = re.findall(r"<<'END'\n(.*)END\n", script, re.DOTALL)
     subprocess.run([sys.executable, "-c", packing], cwd=there, check=True, capture_output=True)
     call_command("import_run", run.pk, there / "result.zip")
     run.refresh_from_db()
@@ -94,6 +97,15 @@ def test_it_is_pinned_as_this_project_is(run):
     assert not any("django" in line.lower() for line in wanted)
 
 
+def test_it_says_how_many_cards_it_uses_and_brings_what_they_need(run):
+    run.config |= {"cards": 4, "sharing": "zero3", "method": "lora"}
+    archive = packed(run)
+    top = f"run-{run.pk}"
+    assert "It uses 4 cards of the machine" in archive.read(f"{top}/README.md").decode()
+    assert "deepspeed" in archive.read(f"{top}/requirements.txt").decode().splitlines()
+    assert "deepspeed" not in bundle.requirements()
+
+
 @pytest.mark.parametrize(("changes", "words"), [
     ({"receipt.json": None}, "no receipt"),
     ({"adapter/adapter_model.safetensors": None}, "no adapter"),
@@ -103,6 +115,7 @@ def test_it_is_pinned_as_this_project_is(run):
     ({"adapter/pytorch_model.bin": "pickle"}, "no part of a result"),
     ({"../../outside.txt": "x"}, "no part of a result"),
     ({"adapter/deep/er.json": "x"}, "no part of a result"),
+    ({"adapter/adapter_model.safetensors": "other weights"}, "not the one that its receipt tells of"),
 ])  # fmt: skip
 def test_what_is_no_result_of_it_is_refused_and_changes_nothing(run, changes, words):
     with pytest.raises(bundle.NotOurs, match=words):

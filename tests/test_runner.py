@@ -402,12 +402,11 @@ def test_no_process_outlives_the_worker(tmp_path):
     program.write_text("import time; time.sleep(60)")
     worker = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(f"""
-            import os, sys, pathlib
+            import os, sys
             os.environ["DJANGO_SETTINGS_MODULE"] = "annotate.settings"
             import django; django.setup()
-            from modeling import runner
-            runner.PROGRAM = [sys.executable, {str(program)!r}]
-            with runner.child(pathlib.Path({str(tmp_path)!r}), open(os.devnull, "wb")) as process:
+            from modeling.child import child
+            with child([sys.executable, {str(program)!r}], open(os.devnull, "wb")) as process:
                 print(process.pid, flush=True); process.wait()
         """)],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"VAR_DIR": str(tmp_path)},

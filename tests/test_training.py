@@ -16,6 +16,8 @@ import torch  # isort: skip  - after tiny_families has made it ready for this ma
 from safetensors.torch import load_file
 
 from modeling.gpu import batches, encoders, train, trainer
+from modeling.gpu.config import Config
+from modeling.gpu.load import load_adapter
 from modeling.gpu.progress import STOP, Progress
 
 torch.set_num_threads(1)
@@ -81,10 +83,11 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def weights_of(folder: Path, step: int) -> dict[str, torch.Tensor]:
-    return load_file(folder / "checkpoints" / f"checkpoint-{step}" / "adapter_model.safetensors")
+    [saved] = (folder / "checkpoints" / f"checkpoint-{step}").glob("*model.safetensors")
+    return load_file(saved)
 
 
-@pytest.mark.parametrize(("method", "near"), [("lora", 0.0), ("qlora", 0.0)])
+@pytest.mark.parametrize(("method", "near"), [("lora", 0.0), ("qlora", 0.0), ("spectrum", 0.0)])
 @pytest.mark.parametrize("after", [1, 2])  # before an evaluation that is due, and where it is
 def test_stopped_and_resumed_it_ends_where_it_would_have(method, near, after, base, tmp_path, monkeypatch):
     given = {"method": method, "max_steps": 6, "evaluate_every": 3, "dropout": 0.1, "augment": True, "accumulation": 2}
@@ -123,6 +126,21 @@ def test_stopped_in_the_midst_of_an_evaluation_it_goes_on_from_there(base, tmp_p
     assert [line["step"] for line in told(folder, "step")] == [1, 2, 3]  # none is taken twice
     assert [line["step"] for line in told(folder, "evaluation")] == [3]
     assert receipt(folder)["best"]["step"] == 3
+
+
+@pytest.mark.parametrize("method", ["lora", "spectrum"])
+def test_what_is_kept_is_the_best_checkpoint_and_not_the_last(method, base, tmp_path, monkeypatch):
+    folder = make_run(tmp_path / "run", base, method=method, max_steps=4, evaluate_every=2)
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr(trainer, "figures", lambda *_: {"macro_f1": next(scores), "accuracy": 0.5, "loss": 1.0})
+    train.main(folder)
+    assert receipt(folder)["best"] == {"macro_f1": 0.9, "step": 2}
+    kept = dict(load_adapter(Config.read(folder), folder).model.named_parameters())
+    best, last = ({name.replace("lora_A.w", "lora_A.default.w").replace("lora_B.w", "lora_B.default.w"): weight
+                   for name, weight in weights_of(folder, step).items()} for step in (2, 4))  # fmt: skip
+    moved = [name for name, weight in best.items() if not torch.equal(weight, last[name])]
+    assert moved
+    assert all(torch.equal(kept[name], best[name]) for name in moved)
 
 
 def test_asked_to_stop_before_the_first_step_it_trains_nothing(base, tmp_path):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .encoders import Encoder
 
 IGNORED = -100
+T = TypeVar("T")
 Place = tuple[
     int, str
 ]  # which post, and where in the run it is drawn: all chance hangs on that, so a run resumes exactly
@@ -117,10 +118,13 @@ class Batches(Sampler[list[Place]]):  # type: ignore[misc]
     With several processes each takes its share, all as many: none waits for another at the end.
     """
 
-    def __init__(self, posts: Any, config: Config, alike: bool, processes: int = 1, process: int = 0) -> None:
-        """`alike`: a picture is shown with all of them, so none need be kept apart."""
+    def __init__(
+        self, posts: Any, config: Config, alike: bool, processes: int = 1, process: int = 0, in_step: bool = False
+    ) -> None:
+        """`alike`: a picture is shown with all of them, so none need be kept apart. `in_step`: where processes share
+        the weights, all go through the same modules at once, so that all have a picture at a time or none has."""
         self.batch_size, self.drop_last, self.config, self.epoch = config.batch, False, config, 0
-        self.processes, self.process = processes, process
+        self.processes, self.process, self.at_once = processes, process, processes if in_step else 1
         self.has_picture = [alike or bool(name) for name in posts["image"]]
         self.labels = list(posts["label"]) if config.balanced else []
 
@@ -130,13 +134,13 @@ class Batches(Sampler[list[Place]]):  # type: ignore[misc]
     def __iter__(self) -> Iterator[list[Place]]:
         dice = Random(f"{self.config.seed} {self.epoch}")  # noqa: S311 - of nothing secret
         drawn = [(post, f"{self.config.seed} {self.epoch} {place}") for place, post in enumerate(self.drawn(dice))]
-        batches = []
+        rounds: list[list[list[Place]]] = []
         for wanted in (True, False):
             alike = [place for place in drawn if self.has_picture[place[0]] == wanted]
-            batches += [alike[first : first + self.batch_size] for first in range(0, len(alike), self.batch_size)]
-        dice.shuffle(batches)
-        whole = len(self) * self.processes
-        return iter((batches * self.processes)[:whole][self.process :: self.processes])
+            rounds += in_groups(in_groups(alike, self.batch_size), self.at_once)
+        dice.shuffle(rounds)
+        batches = [batch for one in rounds for batch in filled(one, self.at_once)]
+        return iter(filled(batches, len(self) * self.processes)[self.process :: self.processes])
 
     def drawn(self, dice: Random) -> Sequence[int]:
         """Where labels are balanced, among those with a picture and those without apart: the batches stay as many."""
@@ -155,5 +159,14 @@ class Batches(Sampler[list[Place]]):  # type: ignore[misc]
 
     def __len__(self) -> int:
         with_picture = sum(self.has_picture)
-        batches = sum(-(-n // self.batch_size) for n in (with_picture, len(self.has_picture) - with_picture))
-        return -(-batches // self.processes)
+        batches = [-(-n // self.batch_size) for n in (with_picture, len(self.has_picture) - with_picture)]
+        return -(-sum(-(-n // self.at_once) * self.at_once for n in batches) // self.processes)
+
+
+def in_groups(things: list[T], size: int) -> list[list[T]]:
+    return [things[first : first + size] for first in range(0, len(things), size)]
+
+
+def filled(things: Sequence[T], size: int) -> list[T]:
+    """So many, the first of them again where there are too few."""
+    return [things[n % len(things)] for n in range(size)] if things else []

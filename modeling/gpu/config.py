@@ -10,6 +10,8 @@ Method = Literal["qlora", "lora", "spectrum", "full"]
 Projector = Literal["frozen", "lora", "train"]
 METHODS: tuple[Method, ...] = ("qlora", "lora", "spectrum", "full")
 PROJECTORS: tuple[Projector, ...] = ("frozen", "lora", "train")
+Sharing = Literal["ddp", "fsdp", "zero3"]
+SHARINGS: tuple[Sharing, ...] = ("ddp", "fsdp", "zero3")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Config:
     evaluation_batch: int = 8
     augment: bool = False
     text_dropout: float = 0.0  # of the posts whose picture tells the label: how often their words are left out
+    cards: int = 1  # of one machine, each with posts of its own
+    sharing: Sharing = "ddp"  # what several cards hold of the model: each all of it (ddp), or each a part
 
     def __post_init__(self) -> None:
         if problem := problem_with(self):
@@ -69,6 +73,8 @@ class Config:
 def problem_with(config: Config) -> str:
     if config.method not in METHODS:
         return f"“{config.method}” is no method; there are {', '.join(METHODS)}."
+    if config.sharing not in SHARINGS:
+        return f"“{config.sharing}” is no way to share a model among cards; there are {', '.join(SHARINGS)}."
     if config.projector not in PROJECTORS:
         return f"“{config.projector}” cannot be done with a projector; there are {', '.join(PROJECTORS)}."
     if config.projector == "lora" and config.method in ("spectrum", "full"):
@@ -81,6 +87,10 @@ def problem_with(config: Config) -> str:
         return "Learning rates and epochs are above 0, and a learning rate is far below 1."
     if min(config.batch, config.accumulation, config.evaluation_batch) < 1:
         return "A batch is one post at least."
+    if config.cards < 1:
+        return "It takes one card at least, or the CPU in its place."
+    if config.cards > 1 and config.sharing == "zero3" and config.method == "spectrum":
+        return "Spectrum weighs whole matrices, which ZeRO-3 has cut up by then. Share the model by DDP or FSDP."
     if not 0 < config.spectrum_share <= 1:
         return "The share of Spectrum lies above 0, and is 1 at most."
     if not 0 < config.min_pixels <= config.max_pixels:

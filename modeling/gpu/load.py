@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import AutoProcessor, BitsAndBytesConfig, PretrainedConfig
 
-from . import families, pixels, tiny
+from . import families, kernels, pixels, sharing, tiny
 from .config import Config
 from .families import Family
 
@@ -116,7 +116,7 @@ def load_model(bits: int, family: Family, base: str, common: dict[str, Any]) -> 
     if kind and not on_card:
         keep_differentiable(model)
     used = {"device": torch.cuda.get_device_name() if on_card else "CPU", "dtype": str(dtype).removeprefix("torch."),
-            "attention": attention_of(model), "quantised": kind}  # fmt: skip
+            "attention": attention_of(model), "quantised": kind, "kernels": kernels.use(model)}  # fmt: skip
     return model, used
 
 
@@ -127,10 +127,15 @@ def quantisation(bits: int, family: Family, dtype: torch.dtype) -> dict[str, Bit
     spared = [*(f"model.{name}" for name in (*family.vision, *family.projector)), "lm_head"]
     how = {
         4: {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": dtype},
+            "bnb_4bit_compute_dtype": dtype, **packed(dtype)},
         8: {"load_in_8bit": True},
     }[bits]  # fmt: skip
     return {"quantization_config": BitsAndBytesConfig(llm_int8_skip_modules=spared, **how)}
+
+
+def packed(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Into numbers of the other weights' kind: what is cut up among cards is of one kind, and never integers."""
+    return {"bnb_4bit_quant_storage": dtype} if sharing.is_cut_up() else {}
 
 
 def quantised_as(model: Any) -> str:

@@ -1,6 +1,5 @@
 """What a run was, for whoever asks later: what went in, what was trained, on what, and what came out."""
 
-import hashlib
 import json
 import platform
 import re
@@ -10,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from . import sharing
 from .config import Config
+from .hashing import hash_of
 from .load import ADAPTER, Loaded
 from .progress import FILE as PROGRESS
 
@@ -26,23 +27,39 @@ PAPERS = {
     "spectrum": ["Spectrum, arXiv 2406.06623"],
     "full": [],
 }
+SHARED = {
+    "ddp": "DDP: each held all of it",
+    "fsdp": "FSDP: each held a part of it",
+    "zero3": "ZeRO-3: each held a part of it",
+}
+
+
+class Weight(NamedTuple):
+    name: str
+    size: int
+    is_trained: bool
+
+
+def weights_of(model: Any) -> list[Weight]:
+    """Before it is cut up among several cards."""
+    return [Weight(name, sharing.size_of(one), one.requires_grad) for name, one in model.named_parameters()]
 
 
 def write(
-    folder: Path, config: Config, loaded: Loaded, model: Any, trainer: Any, posts: dict[str, Any], joules: float | None
-) -> None:
-    named = list(model.named_parameters())
-    trained = [(name, weight.numel()) for name, weight in named if weight.requires_grad]
+    folder: Path, config: Config, loaded: Loaded, weights: list[Weight], trainer: Any, posts: dict[str, Any],
+    joules: float | None,
+) -> None:  # fmt: skip
+    trained = [weight for weight in weights if weight.is_trained]
     starts, seconds = time_of(folder)
     told = {
         "trained_for": trained_for(folder),
-        "model": config.model, "revision": config.revision or getattr(model.config, "_commit_hash", None),
+        "model": config.model, "revision": config.revision or getattr(loaded.model.config, "_commit_hash", None),
         "family": loaded.family.key, "config": config.as_json(), "papers": PAPERS[config.method],
         "code": code_version(), "posts": {split: counts(of, loaded) for split, of in posts.items()},
-        "parameters": {"all": sum(size_of(weight) for _, weight in named), "trained": sum(n for _, n in trained)},
-        "trained": patterns(name for name, _ in trained),
-        "frozen": patterns(name for name, weight in named if not weight.requires_grad),
-        "used": loaded.used | {"optimiser": str(trainer.args.optim.value), "processes": trainer.args.world_size},
+        "parameters": {"all": sum(one.size for one in weights), "trained": sum(one.size for one in trained)},
+        "trained": patterns(one.name for one in trained),
+        "frozen": patterns(one.name for one in weights if not one.is_trained),
+        "used": loaded.used | together_with(trainer),
         "machine": {"platform": platform.platform(), "python": platform.python_version(),
                     "cards": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]},
         "libraries": {name: found for name in LIBRARIES if (found := version_of(name))},
@@ -52,7 +69,7 @@ def write(
         "adapter": hash_of(folder / ADAPTER),
     }  # fmt: skip
     known = {"joules": round(joules)} if joules is not None else {}
-    (folder / "trained_modules.txt").write_text("\n".join(name for name, _ in trained) + "\n", encoding="utf-8")
+    (folder / "trained_modules.txt").write_text("\n".join(one.name for one in trained) + "\n", encoding="utf-8")
     (folder / "receipt.json").write_text(json.dumps({**told, **known}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -69,9 +86,10 @@ def counts(posts: Any, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def size_of(weight: Any) -> int:
-    """Two parameters of a quantised model lie in each of its bytes."""
-    return int(weight.numel()) * (2 if type(weight).__name__ == "Params4bit" else 1)
+def together_with(trainer: Any) -> dict[str, Any]:
+    """How many processes took part, and how they shared the model; not how many were asked for."""
+    told = {"optimiser": str(trainer.args.optim.value), "processes": trainer.args.world_size}
+    return told | ({"shared": SHARED[how]} if (how := sharing.kind()) else {})
 
 
 def patterns(names: Iterable[str]) -> dict[str, int]:
@@ -131,13 +149,3 @@ def joules_so_far() -> float | None:
 
 def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def hash_of(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 The folder holds config.json, labels.json, posts/train.jsonl, posts/validation.jsonl and the pictures they name. Into it
 go progress.jsonl, checkpoints, the adapter and receipt.json. It knows neither Django nor our tables, and goes on from
-the last checkpoint where there is one. With several cards: `accelerate launch --multi_gpu -m modeling.gpu.train ...`.
+the last checkpoint where there is one. For several cards many_cards.py starts several of it.
 """
 
 import json
@@ -17,23 +17,24 @@ from modeling.gpu import cpu_build
 cpu_build.prepare()
 
 import torch  # noqa: E402
-from accelerate import PartialState  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from transformers import EarlyStoppingCallback  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig  # noqa: E402
 
-from modeling.gpu import families, receipt, tiny  # noqa: E402
+from modeling.gpu import families, receipt, sharing, tiny  # noqa: E402
 from modeling.gpu.batches import BadBatch, Collator  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
 from modeling.gpu.encoders import Encoder, encoder_of  # noqa: E402
 from modeling.gpu.load import ADAPTER, CannotLoad, Loaded, first_line, load  # noqa: E402
 from modeling.gpu.picture_changes import changed  # noqa: E402
 from modeling.gpu.progress import Progress  # noqa: E402
-from modeling.gpu.trainable import NeverMoved, check_moved, fingerprints, make_trainable  # noqa: E402
+from modeling.gpu.trainable import NeverMoved, NotSaved, check_moved, check_saved, fingerprints, make_trainable  # noqa: E402
 from modeling.gpu.trainer import Diverged, Finished, Stopped, Trainer, Watch, asked_to_stop  # noqa: E402
 
-EXPECTED = (BadBatch, CannotLoad, Diverged, NeverMoved, families.Unknown, ValueError)
+EXPECTED = (
+    BadBatch, CannotLoad, Diverged, NeverMoved, NotSaved, families.Unknown, sharing.TooFewCards, ValueError,
+)  # fmt: skip
 
 
 class Unfit(Exception):
@@ -41,10 +42,12 @@ class Unfit(Exception):
 
 
 def main(folder: Path) -> None:
+    sharing.die_with_launcher()
     progress = Progress(folder)
     try:
+        sharing.check_cards()
         train(folder, progress)
-        together().destroy_process_group()  # one that is left open may abort at the very end
+        sharing.together().destroy_process_group()  # one that is left open may abort at the very end
     except (Unfit, *EXPECTED) as error:
         progress.write("failed", error=words_of(error))
         raise SystemExit(1) from error
@@ -69,16 +72,19 @@ def train(folder: Path, progress: Progress) -> None:
     posts = {split: read_posts(folder, split) for split in ("train", "validation")}
     check_posts(posts, {label["name"] for label in labels}, config)
 
-    with together().main_process_first():  # the others find what it built
+    with sharing.together().main_process_first():  # the others find what it built
         if config.model == tiny.NAME and not (folder / "base").exists():
             progress.write("state", doing="building a tiny model")
             tiny.build(folder / "base", list(texts_of(posts["train"])), config.seed)
     progress.write("state", doing="loading the base model")
+    asked = arguments(config, folder, len(posts["validation"]) > 0)  # first: ZeRO-3 cuts a model up as it is loaded
     torch.manual_seed(config.seed)  # adapters begin with numbers drawn at random
     loaded = load(config, folder)
+    check_sharing(loaded, config)
     model = make_trainable(loaded, config)
-    before = fingerprints(model)
-    trainer = make_trainer(config, folder, loaded, model, posts, labels, before, progress)
+    before, weights = fingerprints(model), receipt.weights_of(model)
+    sharing.name_layers(loaded.model)
+    trainer = make_trainer(config, folder, loaded, model, posts, labels, before, progress, asked)
 
     resumed = get_last_checkpoint(str(folder / "checkpoints")) if (folder / "checkpoints").is_dir() else None
     if asked_to_stop(progress, trainer.args):
@@ -99,16 +105,12 @@ def train(folder: Path, progress: Progress) -> None:
     check_moved(model, before)
     trainer.save_model(str(folder / ADAPTER))
     if progress.is_main:
+        check_saved(folder / ADAPTER, sum(weight.is_trained for weight in weights))
         (folder / ADAPTER / "training_args.bin").unlink(missing_ok=True)  # a pickle
         loaded.processor.save_pretrained(str(folder / ADAPTER))
         spent = None if joules is None else (receipt.joules_so_far() or joules) - joules
-        receipt.write(folder, config, loaded, model, trainer, posts, spent)
+        receipt.write(folder, config, loaded, weights, trainer, posts, spent)
     progress.write("done", step=trainer.state.global_step)
-
-
-def together() -> PartialState:
-    """All processes of this run: over gloo where there is no card."""
-    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def read_posts(folder: Path, split: str) -> Dataset:
@@ -116,7 +118,7 @@ def read_posts(folder: Path, split: str) -> Dataset:
     path = folder / "posts" / f"{split}.jsonl"
     if not path.exists() or not path.stat().st_size:
         return Dataset.from_list([])
-    with together().main_process_first():
+    with sharing.together().main_process_first():
         return Dataset.from_json(str(path), cache_dir=str(folder / "cache"))
 
 
@@ -131,6 +133,14 @@ def check_posts(posts: dict[str, Dataset], labels: set[str], config: Config) -> 
         raise Unfit("The projector is to be trained, and no post has a picture. Leave it frozen.")
 
 
+def check_sharing(loaded: Loaded, config: Config) -> None:
+    if sharing.kind() == "fsdp" and loaded.family.encoding == "florence" and config.method != "qlora":
+        raise Unfit(
+            f"{loaded.family.title} reads and writes with the same table of words, which FSDP cannot cut up. It is "
+            "small: let each card hold all of it (DDP)."
+        )
+
+
 def texts_of(posts: Dataset) -> Iterator[str]:
     for post in posts:
         yield f"{post['system']}\n{post['user']}\n{post['answer']}"
@@ -138,7 +148,7 @@ def texts_of(posts: Dataset) -> Iterator[str]:
 
 def make_trainer(
     config: Config, folder: Path, loaded: Loaded, model: Any, posts: dict[str, Dataset], labels: list[dict[str, str]],
-    before: dict[str, float], progress: Progress,
+    before: dict[str, int], progress: Progress, asked: SFTConfig,
 ) -> Trainer:  # fmt: skip
     encoder = encoder_of(loaded.processor, folder, loaded.family)
     validated = len(posts["validation"]) > 0
@@ -146,7 +156,7 @@ def make_trainer(
     return Trainer(
         config=config, encoder=encoder, answers=[encoder.answer(label["answer"]) for label in labels],
         labels=[label["name"] for label in labels], progress=progress, model=model,
-        args=arguments(config, folder, validated), train_dataset=posts["train"],
+        args=asked, train_dataset=posts["train"],
         eval_dataset=posts["validation"] if validated else None, processing_class=loaded.processor,
         data_collator=collator(config, folder, loaded, posts["train"]),
         callbacks=[Watch(progress, model, before), *stopping],
@@ -167,6 +177,7 @@ def arguments(config: Config, folder: Path, validated: bool) -> SFTConfig:
     on_card = torch.cuda.is_available()
     when = "no" if not validated else "steps" if config.evaluate_every else "epoch"
     steps = {"eval_steps": config.evaluate_every, "save_steps": config.evaluate_every} if when == "steps" else {}
+    cut_up = sharing.is_cut_up()
     return SFTConfig(
         output_dir=str(folder / "checkpoints"), per_device_train_batch_size=config.batch,
         gradient_accumulation_steps=config.accumulation, num_train_epochs=config.epochs,
@@ -175,12 +186,13 @@ def arguments(config: Config, folder: Path, validated: bool) -> SFTConfig:
         gradient_checkpointing=config.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False},
         eval_strategy=when, save_strategy=when if validated else "epoch", save_total_limit=2, **steps,
         load_best_model_at_end=validated, metric_for_best_model="macro_f1", greater_is_better=True,
-        optim="paged_adamw_8bit" if on_card and config.method == "qlora" else "adamw_torch",
-        bf16=on_card, tf32=on_card or None, use_cpu=not on_card, seed=config.seed, data_seed=config.seed,
+        optim="paged_adamw_8bit" if on_card and config.method == "qlora" and not cut_up else "adamw_torch",
+        bf16=on_card, tf32=on_card or None, use_cpu=sharing.uses_cpu(), seed=config.seed, data_seed=config.seed,
         logging_steps=1, logging_nan_inf_filter=False, report_to=[], remove_unused_columns=False, max_length=None,
         disable_tqdm=True, dataset_kwargs={"skip_prepare_dataset": True}, dataloader_num_workers=2 if on_card else 0,
         dataloader_pin_memory=on_card,
         ddp_find_unused_parameters=config.projector != "frozen",  # it rests where a batch has no pictures
+        accelerator_config={"use_configured_state": cut_up and not on_card},  # as `together` made it
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """What may be trained on a base model, and nothing else; and whether all of that moved."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
-from . import spectrum
+from . import sharing, spectrum
 from .config import Config
 from .families import Family
 from .load import CannotLoad, Loaded
@@ -13,6 +15,10 @@ from .load import CannotLoad, Loaded
 
 class NeverMoved(Exception):
     """Something that was to be trained stayed as it was; the words name it."""
+
+
+class NotSaved(Exception):
+    """It was trained, and the file lacks it."""
 
 
 def make_trainable(loaded: Loaded, config: Config) -> Any:
@@ -100,23 +106,29 @@ def module_of(parameter: str) -> str:
 # --- Whether it moved
 
 
-def fingerprints(model: Any) -> dict[str, float]:
+def fingerprints(model: Any) -> dict[str, int]:
     """Of each matrix that is to be trained, before it is. A lora_A may rest where its lora_B did not move yet."""
-    return {
-        name: fingerprint(weight) for name, weight in model.named_parameters()
+    return sharing.prints(model, {
+        name for name, weight in sharing.named(model)
         if weight.requires_grad and weight.ndim > 1 and "lora_A" not in name
-    }  # fmt: skip
+    })  # fmt: skip
 
 
-def fingerprint(weight: torch.Tensor) -> float:
-    return float(weight.detach().abs().sum(dtype=torch.float64))
-
-
-def check_moved(model: Any, before: dict[str, float]) -> None:
-    now = dict(model.named_parameters())
-    still = [name for name, was in before.items() if fingerprint(now[name]) == was]
+def check_moved(model: Any, before: dict[str, int]) -> None:
+    now = sharing.prints(model, set(before))
+    still = [name for name, was in before.items() if now[name] == was]
     if still:
         raise NeverMoved(
             f"{len(still)} of {len(before)} trained matrices never moved, {still[0]} among them: it learns less than "
             "it seems to. Train for more steps, choose other targets, or report this model."
         )
+
+
+def check_saved(folder: Path, trained: int) -> None:
+    """Libraries that do not know each other's names save nothing, without a word."""
+    saved = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            saved += len(file.keys())
+    if saved < trained:
+        raise NotSaved(f"{trained} weights were trained and only {saved} were saved. Report this model.")

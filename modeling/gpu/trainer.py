@@ -3,19 +3,27 @@
 import math
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.data_loader import DataLoaderShard
 from accelerate.utils import gather_object
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import TrainerCallback
+from transformers.trainer import SCHEDULER_NAME
 from trl import SFTTrainer
 
-from . import receipt
-from .batches import IGNORED, BadBatch, Batches, Drawn
+from . import receipt, sharing
+from .batches import IGNORED, BadBatch, Batches, Drawn, filled
 from .config import Config
 from .encoders import Encoder
+from .load import CannotLoad
 from .progress import Progress
 from .scoring import answer_logits, bare, in_batches, score
 from .trainable import check_moved
@@ -83,6 +91,69 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         self.model.train()
         return metrics
 
+    # --- What is saved, and loaded again. FSDP1 hides names that PEFT looks for: its part is ours.
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """A checkpoint keeps the names that the model has: of whole weights under the names of a hub's file nothing
+        would be loaded again, which only the log says. Nor does ZeRO-3 come by the right ones."""
+        model = self.accelerator.unwrap_model(self.model)
+        as_it_is = (_internal_call or sharing.kind() == "zero3") and not hasattr(model, "peft_config")
+        if sharing.is_wrapped(self.model):
+            self.save_gathered(Path(output_dir or self.args.output_dir))
+        else:
+            with named_as_it_is(model) if as_it_is else nullcontext():
+                super().save_model(output_dir, _internal_call)
+
+    def save_gathered(self, folder: Path) -> None:
+        weights = sharing.gathered(self.model)
+        if self.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(weights, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+            for adapter in self.model.peft_config.values():
+                adapter.save_pretrained(folder)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Each process its own part."""
+        if not sharing.is_wrapped(self.model):
+            super()._save_optimizer_and_scheduler(output_dir)
+        else:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)  # it may be here before the first
+            torch.save(self.optimizer.state_dict(), Path(output_dir) / self.own_part)
+            if self.args.should_save:
+                torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not sharing.is_wrapped(self.model):
+            super()._load_optimizer_and_scheduler(checkpoint)
+        elif not (Path(checkpoint) / self.own_part).exists():
+            raise CannotLoad("This run goes on with as many cards as it had when it was stopped, and with no others.")
+        else:
+            self.optimizer.load_state_dict(torch.load(Path(checkpoint) / self.own_part, weights_only=True))
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+
+    @property
+    def own_part(self) -> str:
+        return f"optimizer-{self.args.process_index + 1}-of-{self.args.world_size}.pt"
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if sharing.is_wrapped(self.model):
+            sharing.filled(self.model, load_file(Path(resume_from_checkpoint) / SAFETENSORS_WEIGHTS_NAME))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if sharing.is_wrapped(self.model):
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+        else:
+            super()._load_best_model()
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A warning in the log is not enough: what was not loaded would be as the base has it."""
+        super()._issue_warnings_after_load(load_result)
+        tied = set(getattr(self.model, "all_tied_weights_keys", None) or ())
+        if strange := sorted({*load_result.missing_keys, *load_result.unexpected_keys} - tied):
+            raise CannotLoad(f"The checkpoint does not fit this model ({strange[0]}, and {len(strange) - 1} more).")
+
     def catch_up(self) -> None:
         """It may have been stopped where it was to be evaluated: nothing is to differ for that."""
         step = self.state.global_step
@@ -101,17 +172,20 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
         return bool(self.args.eval_strategy == "epoch" and step % epoch == 0)
 
     def measure(self) -> dict[str, float]:
-        """Each process takes its share of the batches."""
+        """Each process takes its share of a round. Shares are equally large, and filled up with posts that are scored
+        again and left out: where processes share the weights, each takes part in every pass of the others."""
         self.model.eval()
         found: list[tuple[str, str, float]] = []
-        batches = in_batches(self.encoder, self.eval_dataset, self.config.evaluation_batch)
-        for number, numbers in enumerate(batches):
+        processes = self.args.world_size
+        for numbers in in_batches(self.encoder, self.eval_dataset, self.config.evaluation_batch * processes):
             if asked_to_stop(self.progress, self.args):
                 self._save_checkpoint(self.model, trial=None)
                 raise Stopped
-            if number % self.args.world_size == self.args.process_index:
-                found += self.scored([self.eval_dataset[n] for n in numbers])
-        return figures(gather_object(found) if self.args.world_size > 1 else found, self.labels)
+            size = -(-len(numbers) // processes)
+            own = numbers[self.args.process_index * size :][:size]
+            scored = self.scored([self.eval_dataset[n] for n in filled(own or numbers, size)])
+            found += scored[: len(own)]
+        return figures(gather_object(found) if processes > 1 else found, self.labels)
 
     def scored(self, posts: list[Any]) -> list[tuple[str, str, float]]:
         scores = score(self.model, self.encoder, posts, self.answers)
@@ -122,7 +196,17 @@ class Trainer(SFTTrainer):  # type: ignore[misc]
 
 
 def batches_of(posts: Any, config: Config, encoder: Encoder, arguments: Any) -> Batches:
-    return Batches(posts, config, encoder.family.needs_picture, arguments.world_size, arguments.process_index)
+    alike, processes, process = encoder.family.needs_picture, arguments.world_size, arguments.process_index
+    return Batches(posts, config, alike, processes, process, sharing.is_cut_up())
+
+
+@contextmanager
+def named_as_it_is(model: Any) -> Iterator[None]:
+    model.save_pretrained = partial(model.save_pretrained, save_original_format=False)
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 def in_full_precision(model: Any) -> None:
@@ -134,7 +218,7 @@ def in_full_precision(model: Any) -> None:
 
 def apart(optimizer: Any, model: Any, names: str, rate: float) -> None:
     """Gives what bears these names a learning rate of its own."""
-    chosen = {id(weight) for name, weight in model.named_parameters() if re.fullmatch(names, name)}
+    chosen = {id(weight) for name, weight in sharing.named(model) if re.fullmatch(names, name)}
     for group in list(optimizer.param_groups):
         moved = [weight for weight in group["params"] if id(weight) in chosen]
         group["params"] = [weight for weight in group["params"] if id(weight) not in chosen]
@@ -180,7 +264,7 @@ class CatchUp(TrainerCallback):  # type: ignore[misc]
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Writes down each step, and stops what must not go on."""
 
-    def __init__(self, progress: Progress, model: Any, before: dict[str, float]) -> None:
+    def __init__(self, progress: Progress, model: Any, before: dict[str, int]) -> None:
         self.progress, self.model = progress, model
         self.adapters = {name: was for name, was in before.items() if "lora_B" in name}
         self.began, self.first = time.monotonic(), 0
