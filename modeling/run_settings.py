@@ -79,6 +79,15 @@ BATCHES = Group("Batches", (
     Setting("accumulation", "Batches a step", "They make a larger batch that takes no more memory.", least=1,
             most=65536),
     Setting("checkpointing", "Gradient checkpointing", "Far less memory, for about a third more time.", rare=True),
+    Setting("cards", "Cards of the machine",
+            "Each takes batches of its own: a step sees as many times more posts. 1 where there is no card.", least=1,
+            most=64, rare=True),
+    Setting("sharing", "How they share the model",
+            "Several cards only. Cut up, it may be larger than one card, and is slower. ZeRO-3 needs deepspeed on the "
+            "machine that trains, and does not take Spectrum.", choices=(
+                ("ddp", "DDP: each holds all of it"), ("fsdp", "FSDP: each holds a part"),
+                ("zero3", "DeepSpeed ZeRO-3: each holds a part"),
+            ), rare=True),
 ))  # fmt: skip
 
 PICTURES = Group("Pictures", (
@@ -140,4 +149,9 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]
     """Their names, in the order of the form."""
     order = [*SETTINGS, BY_LABEL]
     unknown = sorted((one.keys() | other.keys()) - set(order))
-    return (name for name in [*order, *unknown] if one.get(name) != other.get(name))
+    return (name for name in [*order, *unknown] if value(one, name) != value(other, name))
+
+
+def value(config: Mapping[str, Any], name: str) -> Any:
+    """What a run of long ago was not asked yet is as it usually is."""
+    return config.get(name, SETTINGS[name].usual if name in SETTINGS else None)
