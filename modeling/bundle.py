@@ -51,6 +51,7 @@ import pathlib, zipfile
 run = pathlib.Path("run")
 wanted = [run / name for name in ("receipt.json", "progress.jsonl", "trained_modules.txt")]
 wanted += sorted((run / "adapter").iterdir())
+wanted += sorted((run / "base").iterdir()) if (run / "base").exists() else []  # a tiny one, which was built here
 with zipfile.ZipFile("result.zip", "w") as result:
     for path in wanted:
         result.write(path, path.relative_to(run))
