@@ -29,12 +29,15 @@ class Told:
         return self.made.bytes / fitting.GB if self.made else 0.0
 
 
-def told(config: Config, dataset: Dataset) -> Told:
-    made = fitting.estimate(config, dataset.composition["splits"]["train"]["posts"])
-    cards = [
+def cards() -> list[fitting.Card]:
+    return [
         fitting.Card(card.name, card.gigabytes, card.teraflops, None if card.price is None else float(card.price))
         for card in Card.objects.all()
     ]
-    on_cards = fitting.on_cards(made, config, cards) if made else []
+
+
+def told(config: Config, dataset: Dataset) -> Told:
+    made = fitting.estimate(config, dataset.composition["splits"]["train"]["posts"])
+    on_cards = fitting.on_cards(made, config, cards()) if made else []
     warned = fitting.warnings(made, config, on_cards) if made else []
     return Told(config.model == tiny.NAME, made, on_cards, warned)

@@ -1,6 +1,7 @@
 """A run as a form: every setting of the trainer, filled in from a recipe, and in the address what differs from it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -97,6 +98,11 @@ class RunForm(forms.Form):
     @property
     def groups(self) -> list[Fields]:
         return [self.shown(group) for group in GROUPS]
+
+    @property
+    def kept(self) -> str:
+        """Beside dataset and recipe, what the address of another recipe carries along."""
+        return ""
 
     @property
     def base(self) -> Fields:
@@ -236,8 +242,11 @@ def query_of(dataset: Dataset, preset: TrainingPreset, config: Config) -> str:
 
 def like(run: Run) -> str:
     """The address of a form filled in as that run was."""
+    return filled_in(run.dataset, run.recipe, run.config)
+
+
+def filled_in(dataset: Dataset, recipe: str, config: Mapping[str, Any]) -> str:
     presets = {preset.key: preset for preset in training_presets.available()}
-    preset = presets.get(run.recipe, presets[starting.USUAL])
     known = {field.name for field in fields(Config)}
-    config = Config.from_json({name: value for name, value in run.config.items() if name in known})
-    return query_of(run.dataset, preset, config)
+    told = Config.from_json({name: value for name, value in config.items() if name in known})
+    return query_of(dataset, presets.get(recipe, presets[starting.USUAL]), told)

@@ -2,25 +2,42 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 
 from .chat import Chat
 from .export import pictures
-from .export.members import Member, gathered
-from .items import Item, as_line, items
+from .export.members import Member, NotExported, gathered
+from .items import Item, as_line
 from .models import Dataset, DatasetItem, Run, RunState, Split
+from .studying.posts import learnt
 
 TO_LEARN_FROM = (Split.TRAIN, Split.VALIDATION)  # what models are measured on never leaves this machine with a run
-WRITTEN = "whole"  # stands in a folder that was written to its end
+WRITTEN = "whole"  # stands in a folder that was written to its end, and tells how many posts had had to go by then
+GONE = Q(external_id="", removed__isnull=False)
+NOT_SEEN = (
+    "This machine does not see the pictures: {}. Start its worker with MEDIA_ROOT, the site’s folder of pictures, "
+    "which both machines must share; then resume it."
+)
+
+
+class NotSeen(Exception):
+    """Pictures are not where this machine looks for them; the words are for whoever started the run."""
+
+
+def all_runs() -> Path:
+    return Path(settings.VAR_DIR) / "runs"
+
+
+def folder_at(pk: int) -> Path:
+    return all_runs() / str(pk)
 
 
 def folder_of(run: Run) -> Path:
-    return Path(settings.VAR_DIR) / "runs" / str(run.pk)
+    return folder_at(run.pk)
 
 
 def members(run: Run) -> Iterator[Member]:
@@ -30,9 +47,12 @@ def members(run: Run) -> Iterator[Member]:
     yield as_json("labels.json", labels)
     yield as_json("run.json", told_of(run))
     for split in TO_LEARN_FROM:
-        lines = (as_line(told(chat, item)) for item in items(run.dataset, [split]))
+        lines = (as_line(told(chat, item)) for item in learnt(run, split))
         yield Member(f"posts/{split}.jsonl", gathered(lines))
-    yield from pictures.members(run.dataset, TO_LEARN_FROM)
+    if run.study is None:
+        yield from pictures.members(run.dataset, TO_LEARN_FROM)
+    else:
+        yield from pictures.by_name(item.image for split in TO_LEARN_FROM for item in learnt(run, split) if item.image)
 
 
 def as_json(path: str, value: object) -> Member:
@@ -41,33 +61,75 @@ def as_json(path: str, value: object) -> Member:
 
 def told_of(run: Run) -> dict[str, object]:
     """For the receipt: by this the result of another machine is known again."""
-    return {"run": run.pk, "project": run.project.slug, "dataset": run.dataset.name, "hash": run.dataset.content_hash}
+    told = {"run": run.pk, "project": run.project.slug, "dataset": run.dataset.name, "hash": run.dataset.content_hash}
+    return told | ({"part": run.part} if run.part else {})
 
 
 def write(run: Run, folder: Path) -> None:
-    """Once: a run that is resumed finds it as it was."""
-    if (folder / WRITTEN).exists():
+    """Once: a run that is resumed finds it as it was, but for what had to go from its dataset since."""
+    gone = removed_from(run.dataset)
+    if gone_when_written(folder) == gone:
         return
-    for member in members(run):
-        target = folder / member.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as file:
-            file.writelines(member.chunks)
-    (folder / WRITTEN).touch()
+    forget(folder)
+    write_members(members(run), folder)
+    (folder / WRITTEN).write_text(str(gone))
+
+
+def write_members(members: Iterable[Member], folder: Path) -> None:
+    try:
+        for member in members:
+            write_member(member, folder / member.path)
+    except NotExported as error:
+        raise NotSeen(NOT_SEEN.format(f"{pictures.MOST_MISSING:,} and more are missing")) from error
+    if (folder / pictures.MISSING).exists():
+        raise NotSeen(not_seen((folder / pictures.MISSING).read_text().splitlines()[1:]))
+
+
+def write_member(member: Member, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        file.writelines(member.chunks)
+
+
+def not_seen(paths: list[str]) -> str:
+    return NOT_SEEN.format(f"{len(paths):,} {'is' if len(paths) == 1 else 'are'} missing, {paths[0]} first")
+
+
+# --- What had to go
+
+
+def removed_from(dataset: Dataset) -> int:
+    return dataset.items.filter(GONE).count()
+
+
+def gone_when_written(folder: Path) -> int | None:
+    """None where it was not written to its end. No times are compared: the clocks of two machines differ."""
+    try:
+        return int((folder / WRITTEN).read_text() or 0)
+    except FileNotFoundError:
+        return None
 
 
 def forget_removed() -> None:
-    """What had to go from a dataset goes from the folders of its runs, once they are over; one that is resumed is
-    written anew, without it."""
-    gone = DatasetItem.objects.filter(dataset=OuterRef("dataset"), external_id="", removed__isnull=False)
-    over = Run.objects.exclude(state__in=[RunState.QUEUED, RunState.RUNNING])
-    found: Any = over.annotate(gone=Subquery(gone.order_by("-removed").values("removed")[:1])).exclude(gone=None)
-    for run in found:
-        written = folder_of(run) / WRITTEN
-        if written.exists() and written.stat().st_mtime < run.gone.timestamp():
-            for held in ("posts", pictures.FOLDER, "cache"):
-                shutil.rmtree(folder_of(run) / held, ignore_errors=True)
-            written.unlink()
+    """What had to go from a dataset goes from the folders of its runs on this machine, once they are over; one that is
+    resumed is written anew, without it."""
+    here = {run: gone for run in written_here() if (gone := gone_when_written(folder_at(run))) is not None}
+    counted = DatasetItem.objects.filter(GONE, dataset=OuterRef("dataset")).order_by().values("dataset")
+    over = Run.objects.filter(pk__in=here).exclude(state__in=[RunState.QUEUED, RunState.RUNNING])
+    for run, gone in over.values_list("pk", Subquery(counted.annotate(n=Count("pk")).values("n"))):
+        if (gone or 0) != here[run]:
+            forget(folder_at(run))
+
+
+def written_here() -> list[int]:
+    return [int(path.parent.name) for path in all_runs().glob(f"*/{WRITTEN}") if path.parent.name.isdecimal()]
+
+
+def forget(folder: Path) -> None:
+    for name in (WRITTEN, pictures.MISSING):
+        (folder / name).unlink(missing_ok=True)
+    for held in ("posts", pictures.FOLDER, "cache"):
+        shutil.rmtree(folder / held, ignore_errors=True)
 
 
 def told(chat: Chat, item: Item) -> dict[str, object]:

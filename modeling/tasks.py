@@ -4,8 +4,12 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from . import dataset, previews, run_folder, runner
-from .models import Dataset, Preview, Run
+from annotate.models import User
+
+from . import dataset, doubts, previews, run_folder, runner
+from .evaluation import evaluating
+from .models import Dataset, DoubtSearch, Evaluation, Preview, Run, Study
+from .studying import out_of_fold, studies
 
 KEPT = timedelta(hours=1)
 
@@ -24,11 +28,34 @@ def count_preview(pk: int) -> None:
 def train(pk: int) -> None:
     if run := Run.objects.select_related("project", "dataset", "by").filter(pk=pk).first():
         runner.carry_out(run)
+        studies.advance(run.study_id)
+
+
+def evaluate(pk: int) -> None:
+    if waiting := Evaluation.objects.select_related("project", "dataset", "by").filter(pk=pk).first():
+        evaluating.carry_out(waiting)
+        studies.advance(waiting.study_id)
+
+
+def advance_study(pk: int) -> None:
+    studies.advance(pk)
+
+
+def doubt_by_folds(pk: int, by: int | None) -> None:
+    if study := Study.objects.select_related("dataset").filter(pk=pk).first():
+        out_of_fold.find_doubts(study, User.objects.filter(pk=by).first() if by else None)
+
+
+def find_doubts(pk: int) -> None:
+    if search := DoubtSearch.objects.select_related("dataset__project", "by").filter(pk=pk).first():
+        doubts.carry_out(search)
 
 
 def every_minute() -> None:
     take_up()
     runner.take_up()
+    evaluating.take_up()
+    studies.take_up()
     run_folder.forget_removed()
     Preview.objects.filter(created__lt=timezone.now() - KEPT).delete()
 

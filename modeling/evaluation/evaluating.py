@@ -4,7 +4,6 @@ import logging
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,7 +16,7 @@ from django_q.tasks import async_task
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
 from modeling import baselines, results, run_folder
-from modeling.child import Told, child, ended
+from modeling.child import Told, child, ended, looks
 from modeling.gpu.progress import STOP
 from modeling.models import (
     RESUMES,
@@ -224,21 +223,12 @@ def watch(
     evaluation: Evaluation, here: Path, process: "subprocess.Popen[bytes]", progress: Progress
 ) -> tuple[str, str]:
     said = Told(here)
-    asked_at = 0.0
-    while True:
-        over = process.poll() is not None
+    for _ in looks(process, here, lambda: evaluation.stop_asked, LOOK_EVERY, PATIENCE):
         for line in said.fresh():
             heed(evaluation, line)
         heard(evaluation)
         progress(evaluation)
-        if over:
-            return ended(said, process.returncode)
-        if evaluation.stop_asked and not asked_at:
-            (here / STOP).touch()
-            asked_at = time.monotonic()
-        elif asked_at and time.monotonic() - asked_at > PATIENCE:
-            process.kill()
-        time.sleep(LOOK_EVERY)
+    return ended(said, process.returncode)
 
 
 def heed(evaluation: Evaluation, line: dict[str, Any]) -> None:

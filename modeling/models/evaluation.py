@@ -41,8 +41,8 @@ class On(models.TextChoices):
     VALIDATION = Split.VALIDATION.value, "Validation"
     TEST = Split.TEST.value, "Test"
     HOLDOUT = Split.HOLDOUT.value, "Locked test set"
-    FOLD = "fold", "Its fold"
-    POOL = "pool", "All folds"
+    FOLD = "fold", "Fold"
+    POOL = "pool", "Folds"
 
 
 class EvaluationQuerySet(models.QuerySet["Evaluation"]):

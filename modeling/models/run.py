@@ -9,6 +9,7 @@ from annotate.models import Project, User
 from annotate.models.importing import SILENCE
 
 from .dataset import Dataset
+from .study import Study, part_in_words
 
 
 class RunState(models.TextChoices):
@@ -24,6 +25,10 @@ class RunState(models.TextChoices):
 RESUMES = 3  # by itself, after a worker died; then somebody should look
 
 
+def this_machine() -> str:
+    return socket.gethostname()[:120]
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def claimable(self) -> Self:
         silent = Q(state=RunState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
@@ -37,6 +42,8 @@ class Run(models.Model):
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="runs")
     recipe = models.CharField(max_length=60, blank=True, help_text="The preset it was started from.")
     config = models.JSONField(help_text="All that the trainer is told, as its config.json.")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, null=True, blank=True, related_name="runs")
+    part = models.JSONField(default=dict, blank=True, help_text="Of its study: a fold to leave out, or a share.")
     state = models.CharField(max_length=12, choices=RunState, default=RunState.QUEUED)
     heartbeat = models.DateTimeField(null=True, blank=True)
     stop_asked = models.BooleanField(default=False)
@@ -48,6 +55,7 @@ class Run(models.Model):
     latest = models.JSONField(default=dict, help_text="Loss, learning rate, pace and memory, as last told.")
     scores = models.JSONField(default=dict, help_text="Of the best evaluation on the validation split.")
     receipt = models.JSONField(default=dict)
+    log = models.TextField(blank=True, help_text="The last lines of its log, as its machine told them.")
     error = models.TextField(blank=True)
     by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created = models.DateTimeField(auto_now_add=True)
@@ -63,6 +71,14 @@ class Run(models.Model):
         return f"Run {self.pk}"
 
     @property
+    def part_in_words(self) -> str:
+        return part_in_words(self.part)
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        return self.machine == this_machine()
+
+    @property
     def is_over(self) -> bool:
         return self.state not in {RunState.QUEUED, RunState.RUNNING}
 
@@ -76,7 +92,7 @@ class Run(models.Model):
         taken = Run.objects.claimable().filter(pk=self.pk)
         changed = taken.update(
             state=RunState.RUNNING, heartbeat=now, started=now, ended=None, error="", stop_asked=False, doing="",
-            machine=socket.gethostname()[:120],
+            machine=this_machine(),
             interruptions=F("interruptions") + Case(When(state=RunState.RUNNING, then=1), default=0),
         )  # fmt: skip
         self.refresh_from_db()

@@ -1,0 +1,54 @@
+"""What all parts of a study would take together, for whoever is about to start it."""
+
+from dataclasses import dataclass
+
+from modeling import estimates, fitting
+from modeling.fitting import Estimate, OnCard
+from modeling.gpu import tiny
+from modeling.gpu.config import Config
+from modeling.models import Dataset, Split, StudyKind
+
+from .parting import TENTHS
+from .studies import Plan
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    learnt: list[int]  # posts, part by part; about as many, before they are drawn
+    is_tiny: bool
+    steps: int
+    cards: list[OnCard]
+
+    @property
+    def parts(self) -> int:
+        return len(self.learnt)
+
+    @property
+    def fewest(self) -> int:
+        return min(self.learnt)
+
+    @property
+    def most(self) -> int:
+        return max(self.learnt)
+
+
+def reckon(config: Config, dataset: Dataset, plan: Plan) -> Reckoned:
+    learnt = learnt_by(dataset, plan)
+    made = [one for posts in learnt if (one := fitting.estimate(config, posts))]
+    cards = [together(config, made, card) for card in estimates.cards()] if len(made) == len(learnt) else []
+    return Reckoned(learnt, config.model == tiny.NAME, sum(one.steps for one in made), cards)
+
+
+def learnt_by(dataset: Dataset, plan: Plan) -> list[int]:
+    posts = {name: split["posts"] for name, split in dataset.composition["splits"].items()}
+    if plan.kind == StudyKind.CURVE:
+        return [max(1, round(share * posts[Split.TRAIN])) for share in sorted(plan.shares)]
+    pool = posts[Split.TRAIN] + posts[Split.VALIDATION] + posts[Split.TEST]
+    validating = posts[Split.VALIDATION] or pool // TENTHS
+    return [max(1, round((pool - validating) * (plan.folds - 1) / plan.folds))] * plan.folds
+
+
+def together(config: Config, made: list[Estimate], card: fitting.Card) -> OnCard:
+    each = [fitting.on_cards(one, config, [card])[0] for one in made]
+    cost = sum(one.cost or 0 for one in each) if card.price is not None else None
+    return OnCard(card, all(one.fits for one in each), sum(one.seconds for one in each), cost)
