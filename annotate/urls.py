@@ -2,7 +2,9 @@ from django.contrib import admin
 from django.urls import include, path
 
 from modeling.api import router as datasets_api
+from modeling.api_evaluations import router as evaluations_api
 from modeling.api_runs import router as runs_api
+from modeling.api_studies import router as studies_api
 
 from .api import api, mounted
 from .views import (
@@ -21,6 +23,8 @@ from .views import (
 
 api.add_router("", datasets_api)
 api.add_router("", runs_api)
+api.add_router("", studies_api)
+api.add_router("", evaluations_api)
 
 urlpatterns = [
     path("", projects.home, name="home"),

@@ -4,7 +4,20 @@ from django.contrib import admin
 
 from annotate.admin import Unwritable
 
-from .models import Card, Dataset, DatasetItem, Preview, Run, RunPoint
+from .models import (
+    Card,
+    Comparison,
+    Dataset,
+    DatasetItem,
+    Doubt,
+    DoubtSearch,
+    Evaluation,
+    Prediction,
+    Preview,
+    Run,
+    RunPoint,
+    Study,
+)
 
 
 @admin.register(Dataset)
@@ -21,6 +34,20 @@ class DatasetItemAdmin(Unwritable):
 
     list_display = ("external_id", "dataset", "position", "split", "label", "label_source", "removed")
     list_select_related = ("dataset",)
+    ordering = ("-pk",)
+
+
+@admin.register(DoubtSearch)
+class DoubtSearchAdmin(Unwritable):
+    list_display = ("__str__", "dataset", "state", "posts", "by", "created")
+    list_filter = ("state",)
+    list_select_related = ("dataset", "by")
+
+
+@admin.register(Doubt)
+class DoubtAdmin(Unwritable):
+    list_display = ("item", "suggested", "chance", "search")
+    list_select_related = ("item", "search")
     ordering = ("-pk",)
 
 
@@ -42,6 +69,37 @@ class RunPointAdmin(Unwritable):
     """There may be millions of them."""
 
     list_display = ("__str__", "kind", "step")
+    ordering = ("-pk",)
+
+
+@admin.register(Study)
+class StudyAdmin(Unwritable):
+    list_display = ("__str__", "title", "project", "dataset", "recipe", "state", "by", "created")
+    list_filter = ("state", "kind", "project")
+    list_select_related = ("project", "dataset", "by")
+
+
+@admin.register(Evaluation)
+class EvaluationAdmin(Unwritable):
+    list_display = ("name", "project", "dataset", "split", "sees", "state", "by", "created")
+    list_filter = ("state", "split", "sees")
+    list_select_related = ("project", "dataset", "by")
+    search_fields = ("test_hash__startswith",)
+
+
+@admin.register(Prediction)
+class PredictionAdmin(Unwritable):
+    """There may be millions of them."""
+
+    list_display = ("__str__", "evaluation", "label", "confidence")
+    list_select_related = ("evaluation",)
+    ordering = ("-pk",)
+
+
+@admin.register(Comparison)
+class ComparisonAdmin(Unwritable):
+    list_display = ("__str__", "first", "second")
+    list_select_related = ("first", "second")
     ordering = ("-pk",)
 
 

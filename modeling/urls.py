@@ -1,6 +1,6 @@
 from django.urls import path, register_converter
 
-from .views import bundles, datasets, freezing, runs, training
+from .views import bundles, datasets, doubts, evaluation_posts, evaluations, freezing, runs, studies, training
 
 
 class DatasetName:
@@ -28,6 +28,9 @@ urlpatterns = [
     path("p/<slug:slug>/datasets/<dataset:name>/posts", datasets.posts, name="dataset_posts"),
     path("p/<slug:slug>/datasets/<dataset:name>/compare", datasets.compare, name="dataset_compare"),
     path("p/<slug:slug>/datasets/<dataset:name>/card", datasets.card, name="dataset_card"),
+    path("p/<slug:slug>/datasets/<dataset:name>/doubts", doubts.listed, name="dataset_doubts"),
+    path("p/<slug:slug>/datasets/<dataset:name>/doubts/send", doubts.send, name="dataset_doubts_send"),
+    path("p/<slug:slug>/datasets/<dataset:name>/doubts/stop", doubts.stop, name="dataset_doubts_stop"),
     path("p/<slug:slug>/datasets/<dataset:name>/download", datasets.download, name="dataset_download"),
     path("p/<slug:slug>/runs", runs.runs, name="runs"),
     path("p/<slug:slug>/runs/new", training.new, name="run_new"),
@@ -43,4 +46,24 @@ urlpatterns = [
     path("p/<slug:slug>/runs/<int:pk>/result", bundles.result, name="run_result"),
     path("p/<slug:slug>/runs/<int:pk>/receipt.json", runs.receipt, name="run_receipt"),
     path("p/<slug:slug>/runs/<int:pk>/modules", runs.modules, name="run_modules"),
+    path("p/<slug:slug>/studies", studies.listed, name="studies"),
+    path("p/<slug:slug>/studies/new", studies.new, name="study_new"),
+    path("p/<slug:slug>/studies/preview", studies.preview, name="study_preview"),
+    path("p/<slug:slug>/studies/<int:pk>", studies.study, name="study"),
+    path("p/<slug:slug>/studies/<int:pk>/progress", studies.progress, name="study_progress"),
+    path("p/<slug:slug>/studies/<int:pk>/stop", studies.stop, name="study_stop"),
+    path("p/<slug:slug>/studies/<int:pk>/resume", studies.resume, name="study_resume"),
+    path("p/<slug:slug>/studies/<int:pk>/doubts", studies.doubts, name="study_doubts"),
+    path("p/<slug:slug>/evaluations", evaluations.evaluations, name="evaluations"),
+    path("p/<slug:slug>/evaluations.<slug:format>", evaluations.board_export, name="evaluations_export"),
+    path("p/<slug:slug>/evaluations/new", evaluations.new, name="evaluation_new"),
+    path("p/<slug:slug>/evaluations/compare", evaluation_posts.compare, name="evaluation_compare"),
+    path("p/<slug:slug>/evaluations/<int:pk>", evaluations.evaluation, name="evaluation"),
+    path("p/<slug:slug>/evaluations/<int:pk>.<slug:format>", evaluation_posts.export, name="evaluation_export"),
+    path("p/<slug:slug>/evaluations/<int:pk>/progress", evaluations.progress, name="evaluation_progress"),
+    path("p/<slug:slug>/evaluations/<int:pk>/stop", evaluations.stop, name="evaluation_stop"),
+    path("p/<slug:slug>/evaluations/<int:pk>/resume", evaluations.resume, name="evaluation_resume"),
+    path("p/<slug:slug>/evaluations/<int:pk>/ways", evaluations.three_ways, name="evaluation_ways"),
+    path("p/<slug:slug>/evaluations/<int:pk>/posts", evaluation_posts.posts, name="evaluation_posts"),
+    path("p/<slug:slug>/evaluations/<int:pk>/posts/<int:item>/doubt", evaluation_posts.doubt, name="evaluation_doubt"),
 ]

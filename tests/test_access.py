@@ -16,7 +16,9 @@ from annotate.models import Disagreement, Image, Invitation, LabelStudioRun, Rev
 from labeling import runs, voters
 from labeling.voters import Makeup
 from modeling import dataset
-from modeling.models import Run
+from modeling.evaluation import evaluating
+from modeling.evaluation.predictors import Predictor
+from modeling.models import Run, Study
 from modeling.recipe import Recipe
 
 from .make import make_member, make_post, make_project, make_user
@@ -136,6 +138,10 @@ GET  dataset_posts       login  404  403  200  200  200
 GET  dataset_compare     login  404  403  200  200  200
 GET  dataset_card        login  404  403  200  200  200
 GET  dataset_download    login  404  403  403  302  302
+GET  dataset_doubts      login  404  403  200  200  200
+POST dataset_doubts      login  404  403  302  302  302
+POST dataset_doubts_send login  404  403  302  302  302
+POST dataset_doubts_stop login  404  403  302  302  302
 
 GET  runs                login  404  403  200  200  200
 GET  run_new             login  404  403  200  200  200
@@ -152,6 +158,30 @@ GET  run_receipt         login  404  403  200  200  200
 GET  run_bundle          login  404  403  403  200  200
 POST run_result          login  404  403  403  302  302
 GET  run_modules         login  404  403  404  404  404
+
+GET  studies             login  404  403  200  200  200
+GET  study_new           login  404  403  200  200  200
+POST study_new           login  404  403  403  422  422
+GET  study_preview       login  404  403  200  200  200
+GET  study               login  404  403  200  200  200
+GET  study_progress      login  404  403  200  200  200
+POST study_stop          login  404  403  403  302  302
+POST study_resume        login  404  403  403  302  302
+POST study_doubts        login  404  403  302  302  302
+
+GET  evaluations         login  404  403  200  200  200
+GET  evaluations_export  login  404  403  200  200  200
+GET  evaluation_new      login  404  403  200  200  200
+POST evaluation_new      login  404  403  403  422  422
+GET  evaluation_compare  login  404  403  200  200  200
+GET  evaluation          login  404  403  200  200  200
+GET  evaluation_export   login  404  403  200  200  200
+GET  evaluation_progress login  404  403  200  200  200
+POST evaluation_stop     login  404  403  403  302  302
+POST evaluation_resume   login  404  403  403  302  302
+POST evaluation_ways     login  404  403  403  302  302
+GET  evaluation_posts    login  404  403  200  200  200
+POST evaluation_doubt    login  404  403  302  302  302
 
 GET  api:api-root          404  404  404  404  404  404
 GET  api:openapi-view    login  200  200  200  200  200
@@ -176,11 +206,23 @@ GET  api:run               401  404  403  200  200  200
 GET  api:run_points        401  404  403  200  200  200
 POST api:run_stop          401  404  403  403  202  202
 POST api:run_resume        401  404  403  403  409  409
+GET  api:studies           401  404  403  200  200  200
+POST api:studies           401  400  400  400  400  400
+GET  api:study             401  404  403  200  200  200
+POST api:study_stop        401  404  403  403  202  202
+POST api:study_resume      401  404  403  403  409  409
+GET  api:evaluations       401  404  403  200  200  200
+POST api:evaluations       401  400  400  400  400  400
+GET  api:evaluation        401  404  403  200  200  200
+GET  api:evaluation_predictions 401 404 403 200 200 200
+POST api:evaluation_stop   401  404  403  403  409  409
+POST api:evaluation_resume 401  404  403  403  409  409
 POST api:queue_next        401  400  400  400  400  400
 POST api:queue_renew       401  400  400  400  400  400
 POST api:queue_release     401  400  400  400  400  400
 POST api:disagreement_votes 401 400  400  400  400  400
 POST api:review            401  400  400  400  400  400
+POST api:doubts            401  400  400  400  400  400
 DELETE api:review          401  404  409  409  409  409
 
 GET  admin:index         login login login login login 200
@@ -192,6 +234,7 @@ ANSWERS = ("api:review", "api:disagreement_votes")
 RISKIEST = ("quality_targeting", "quality_ask", "quality_discard")
 DATASET = [
     "dataset", *(f"dataset_{name}" for name in ("progress", "stop", "again", "posts", "compare", "card", "download")),
+    *(f"dataset_doubts{name}" for name in ("", "_send", "_stop")),
     *(f"api:dataset{name}" for name in ("", "_card", "_download")),
 ]  # fmt: skip
 TRAINING = [
@@ -201,6 +244,11 @@ TRAINING = [
         for name in ("progress", "points", "machine", "stop", "resume", "receipt", "modules", "bundle", "result")
     ),
 ]
+EVALUATION = [
+    "evaluation",
+    *(f"evaluation_{name}" for name in ("export", "progress", "stop", "resume", "ways", "posts", "doubt")),
+]  # fmt: skip
+STUDY = ("study", *(f"study_{name}" for name in ("progress", "stop", "resume", "doubts")))
 VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
@@ -235,9 +283,15 @@ def world(db, settings, tmp_path):
     decided = Review.objects.create(project=project, disagreement=waiting, reviewer=boss, key="one", instead="skip")
     riskiest = Targeting.objects.create(project=project, by=boss, posts=1)
     make_post(project, label="bullish")
+    make_post(project, "known from elsewhere", "bullish", label_source="import", holdout=True)
     frozen = dataset.ask(project, boss, "v1.0", Recipe(), queue=False)
     dataset.carry_out(frozen)
+    frozen.refresh_from_db()
     training = Run.objects.create(project=project, dataset=frozen, config={"model": "tiny"}, receipt={"model": "tiny"})
+    measured = evaluating.ask(project, boss, frozen, "holdout", Predictor("majority"), queue=False)
+    evaluating.carry_out(measured)
+    study = Study.objects.create(project=project, dataset=frozen, kind="folds", config={"model": "tiny"},
+                                 parts=[{"fold": 1, "of": 2}, {"fold": 2, "of": 2}])  # fmt: skip
     pushing = LabelStudioRun.objects.create(project=project, by=boss, way="push")
     return {
         "people": {
@@ -247,7 +301,9 @@ def world(db, settings, tmp_path):
         },
         "given": {
             "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
-            "post_id": post.pk, "import_id": run.pk, "run_id": training.pk,
+            "post_id": post.pk, "import_id": run.pk, "run_id": training.pk, "evaluation_id": measured.pk,
+            "study_id": study.pk,
+            "format": "json", "item": measured.predictions.get().item_id,
         },
         "pk": {
             "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "post_remove": post.pk,
@@ -256,6 +312,7 @@ def world(db, settings, tmp_path):
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
         } | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
         | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk) | dict.fromkeys(TRAINING, training.pk)
+        | dict.fromkeys(EVALUATION, measured.pk) | dict.fromkeys(STUDY, study.pk)
         | {"label_studio_progress": pushing.pk, "label_studio_stop": pushing.pk}
         | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
         "name": {"image": image.file_name, "api:image": image.file_name, "thumb": f"{image.sha256}.webp"}

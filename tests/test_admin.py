@@ -34,7 +34,20 @@ from annotate.models import (
     VoteTally,
 )
 from labeling.models import Batch, Failure, Part, Replacement, VotingRun, Wording
-from modeling.models import Card, Dataset, DatasetItem, Preview, Run, RunPoint
+from modeling.models import (
+    Card,
+    Comparison,
+    Dataset,
+    DatasetItem,
+    Doubt,
+    DoubtSearch,
+    Evaluation,
+    Prediction,
+    Preview,
+    Run,
+    RunPoint,
+    Study,
+)
 
 from .make import make_label, make_member, make_post, make_project, make_user, make_vote, numbers
 
@@ -62,9 +75,16 @@ def make_one_of_each():
     frozen = Dataset.objects.create(project=project, by=member, name="v1")
     DatasetItem.objects.create(dataset=frozen, position=1, post=post, external_id="1", at=post.at, kin=1)
     Preview.objects.create(project=project, key="0", recipe={})
+    search = DoubtSearch.objects.create(dataset=frozen, by=member, source="a model of the words alone")
+    Doubt.objects.create(search=search, rank=1, item=frozen.items.get(), suggested="bearish", chance=0.9)
     Card.objects.create(name=f"card {number}", gigabytes=24, teraflops=100)
     training = Run.objects.create(project=project, dataset=frozen, by=member, config={"model": "tiny"})
     RunPoint.objects.create(run=training, kind="step", step=1, told={"loss": 1})
+    Study.objects.create(project=project, dataset=frozen, by=member, kind="folds", config={"model": "tiny"}, parts=[])
+    asked = {"project": project, "dataset": frozen, "split": "test", "predictor": {"kind": "voter"}, "by": member}
+    one, other = (Evaluation.objects.create(name=name, key=name, **asked) for name in ("gpt", "gemini"))
+    Prediction.objects.create(evaluation=one, item=frozen.items.get(), label="bullish")
+    Comparison.objects.create(first=one, second=other, told={})
     Removal.objects.create(project=project, post_id=number, by=member, reason="asked", id_hash="0", content_hash="0")
     link = LabelStudioProject.objects.create(project=project, address="https://studio.example.org", number=number)
     task = LabelStudioTask.objects.create(link=link, number=number, disagreement=waiting)
@@ -98,7 +118,8 @@ def test_every_model_has_a_page():
     ours = {ApiToken, Disagreement, Event, Image, ImportRun, Invitation, Label, Membership, Post, Project,
             LabelStudioAnnotation, LabelStudioPerson, LabelStudioProject, LabelStudioRun, LabelStudioTask,
             QueueTally, Removal, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part,
-            Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card}  # fmt: skip
+            Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card,
+            Doubt, DoubtSearch, Evaluation, Prediction, Comparison, Study}  # fmt: skip
     assert set(OURS) == ours
 
 

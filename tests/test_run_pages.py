@@ -11,10 +11,22 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.models import Role
-from modeling import nvidia, receipts, run_folder, run_settings, runner, starting, tasks, training_presets, watching
+from modeling import (
+    nvidia,
+    receipts,
+    results,
+    run_folder,
+    run_settings,
+    runner,
+    starting,
+    tasks,
+    training_presets,
+    watching,
+)
 from modeling.forms_runs import like
 from modeling.gpu.config import Config
 from modeling.models import Run, RunPoint, RunState
+from modeling.models.run import this_machine
 
 from .freezing import LABELS, freeze, make_settled
 from .make import make_member, make_project
@@ -369,33 +381,34 @@ class TestCurves:
 
 
 class TestMachine:
-    def write_log(self, run, text):
-        folder = run_folder.folder_of(run)
-        folder.mkdir(parents=True)
-        (folder / runner.LOG).write_bytes(text.encode())
+    def here(self, dataset, **fields):
+        run = at_work(dataset, machine=this_machine(), **fields)
+        run_folder.folder_of(run).mkdir(parents=True)
+        return run
 
-    def test_the_end_of_its_log(self, client, dataset):
-        run = at_work(dataset)
-        lines = [f"line {n}" for n in range(300)]
-        self.write_log(run, "\n".join([*lines, "\x1b[31mred\x1b[0m <b>", "10%\r50%\r100%", ""]))
-        page = client.get(f"/p/memes/runs/{run.pk}/machine")
-        assert page.context["log"].text.splitlines()[-2:] == ["red <b>", "100%"]
-        assert page.context["log"].text.splitlines()[0] == "line 102"
-        assert "&lt;b&gt;" in words_of(page)
-
-    def test_elsewhere_it_says_where(self, client, dataset):
-        run = at_work(dataset)
-        assert f"<code>runs/{run.pk}/log.txt</code>" in page_of(client, run)
+    def test_the_end_of_its_log_wherever_it_works(self, client, dataset):
+        run = at_work(dataset, machine="card-1", log="gm <b>")
+        page = words_of(client.get(f"/p/memes/runs/{run.pk}/machine"))
+        assert "<pre>gm &lt;b&gt;</pre>" in page
+        assert "on <b>card-1</b>" in page
+        assert f"<code>runs/{run.pk}/log.txt</code>" in page
 
     def test_on_the_processor_it_says_so(self, client, dataset, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
-        run = at_work(dataset)
-        self.write_log(run, "gm")
-        assert "no NVIDIA card" in page_of(client, run)
+        assert "no NVIDIA card" in page_of(client, self.here(dataset))
+
+    @pytest.mark.parametrize("state", [RunState.STOPPED, RunState.INTERRUPTED, RunState.FAILED, RunState.QUEUED])
+    def test_what_was_saved_elsewhere_is_said_before_it_goes_on(self, client, dataset, state):
+        elsewhere = make_run(dataset, state, machine="card-1", step=3, steps=9)
+        assert "What it saved lies on <b>card-1</b>" in page_of(client, elsewhere)
+
+    def test_what_was_saved_here_is_no_news(self, client, dataset):
+        run = self.here(dataset, step=3, steps=9)
+        Run.objects.filter(pk=run.pk).update(state=RunState.STOPPED)
+        assert "What it saved" not in page_of(client, run)
 
     def test_what_uses_the_card(self, client, dataset, monkeypatch, tmp_path):
-        run = at_work(dataset)
-        self.write_log(run, "gm")
+        run = self.here(dataset)
         smi(tmp_path, monkeypatch, """
             case "$1" in
             --query-gpu*) echo "GPU-1, NVIDIA L4, 20000, 23034, 97"; echo "GPU-2, NVIDIA L4, [N/A], [N/A], [N/A]";;
@@ -410,8 +423,7 @@ class TestMachine:
         assert "No process holds memory of it." in page
 
     def test_a_driver_that_does_not_answer(self, client, dataset, monkeypatch, tmp_path):
-        run = at_work(dataset)
-        self.write_log(run, "gm")
+        run = self.here(dataset)
         smi(tmp_path, monkeypatch, "exit 9")
         assert "does not answer" in page_of(client, run)
 
@@ -445,7 +457,7 @@ class TestReceipt:
         assert answer["Content-Disposition"].endswith(f'"memes-run-{run.pk}-receipt.json"')
         assert client.get(f"/p/memes/runs/{make_run(dataset).pk}/receipt.json").status_code == 404
 
-    def test_the_list_of_modules_where_it_lies_here(self, client, dataset):
+    def test_the_list_of_modules_from_this_machine_or_from_the_storage(self, client, dataset, settings, tmp_path):
         run = make_run(dataset, RunState.DONE, receipt=self.TOLD)
         address = f"/p/memes/runs/{run.pk}/modules"
         assert client.get(address).status_code == 404
@@ -453,7 +465,10 @@ class TestReceipt:
         folder = run_folder.folder_of(run)
         folder.mkdir(parents=True)
         (folder / "trained_modules.txt").write_text("a\nb\n")
-        assert b"".join(client.get(address).streaming_content) == b"a\nb\n"
+        assert client.get(address).content == b"a\nb\n"
+        results.keep(run, folder)
+        settings.VAR_DIR = tmp_path / "elsewhere"
+        assert client.get(address).content == b"a\nb\n"
         assert address in page_of(client, run)
 
 

@@ -11,12 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("annotate", "labeling", "modeling")
 MAY_NAME_THE_WINGS = {"annotate/settings.py", "annotate/urls.py"}
 HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "sklearn", "scipy", "pandas",
-         "label_studio_sdk"}  # fmt: skip
+         "cleanlab", "label_studio_sdk"}  # fmt: skip
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "services", "common", "core", "base", "managers", "signals", "misc"}
 PURE_NAMES = {
     "annotate": ("agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks", "reliability", "risk",
                  "spreadsheets", "verdict"),
-    "modeling": ("chat", "composition", "fitting", "markdown", "recipe", "splits", "words"),
+    "modeling": ("baselines", "calibration", "chat", "comparison", "composition", "confident", "fitting", "markdown",
+                 "metrics", "recipe", "resampling", "splits", "studying/parting", "words"),
 }  # fmt: skip
 PURE = {f"{room}/{name}.py" for room, names in PURE_NAMES.items() for name in names}
 CARRIES = ("load", "grouping", "running", "doors", "votes", "coming_home", "leftovers")

@@ -130,7 +130,7 @@ def matching(evaluation: Evaluation, filters: Filters) -> Match:
 
 def measured(evaluation: Evaluation) -> QuerySet[Prediction]:
     said = Prediction.objects.filter(evaluation=evaluation, to_calibrate=False)
-    return said.annotate(sure=sureness(evaluation), people=PEOPLE, letters=Length("item__text"))
+    return said.alias(people=PEOPLE, letters=Length("item__text")).annotate(sure=sureness(evaluation))
 
 
 class Likeliest(Func):

@@ -25,6 +25,8 @@ from .posts import colours_of
 from .predictors import Predictor
 
 NO_ANSWER = "no answer"
+TITLES = {"asked": "posts asked since it was started", "batch": "posts at once", "shown": "examples shown",
+          "dtype": "numbers", "quantised": "quantised to", "kernels": "kernels of"}  # fmt: skip
 WAYS = (Sees.BOTH, Sees.TEXT, Sees.PICTURE)
 
 
@@ -242,7 +244,8 @@ def missing(evaluation: Evaluation) -> list[Sees]:
 
 
 def receipt(evaluation: Evaluation) -> list[receipts.Line]:
-    told = {"asked as": evaluation.predictor, "machine": evaluation.machine} | evaluation.used
+    used = {TITLES.get(name, name): value for name, value in evaluation.used.items() if value not in (None, "")}
+    told = {"asked as": evaluation.predictor, "machine": evaluation.machine} | used
     lines = [receipts.Line(receipts.title_of(name), words) for name, value in told.items()
              if (words := receipts.said(name, value))]  # fmt: skip
     hashes = (("Hash of the test set", evaluation.test_hash), ("Hash of the dataset", evaluation.dataset.content_hash))

@@ -37,7 +37,9 @@ from annotate.models import (
 from labeling.models import Failure, Part, VotingRun
 from labeling.voters import Makeup, create, revise
 from modeling import dataset, training_presets
-from modeling.models import Dataset, Run, RunPoint
+from modeling.evaluation import evaluating
+from modeling.evaluation.predictors import Predictor
+from modeling.models import Dataset, DoubtSearch, Evaluation, Run, RunPoint, Study
 from modeling.recipe import Recipe
 from tests.make import make_member, make_post, make_project, make_user, make_vote
 
@@ -110,6 +112,10 @@ PAGES = [
     ("dataset_posts", "frozen dataset", "admin"),
     ("dataset_compare", "frozen dataset", "admin"),
     ("dataset_card", "frozen dataset", "admin"),
+    ("dataset_doubts", "frozen dataset", "admin"),
+    ("dataset_doubts", "searched dataset", "admin"),
+    ("dataset_doubts", "doubted dataset", "admin"),
+    ("dataset_doubts", "unread dataset", "admin"),
     ("runs", "project", "admin"),
     ("runs", "empty project", "admin"),
     ("run_new", "project", "admin"),
@@ -121,6 +127,25 @@ PAGES = [
     ("run", "done run", "admin"),
     ("run_compare", "project", "admin"),
     ("run_compare", "empty project", "admin"),
+    ("studies", "project", "admin"),
+    ("studies", "empty project", "admin"),
+    ("study_new", "project", "admin"),
+    ("study_new", "empty project", "admin"),
+    ("study", "running study", "admin"),
+    ("study", "failed study", "admin"),
+    ("study", "done study", "admin"),
+    ("study", "curve study", "admin"),
+    ("evaluations", "project", "admin"),
+    ("evaluations", "empty project", "admin"),
+    ("evaluation_new", "project", "admin"),
+    ("evaluation_new", "empty project", "admin"),
+    ("evaluation", "done evaluation", "admin"),
+    ("evaluation", "queued evaluation", "admin"),
+    ("evaluation", "running evaluation", "admin"),
+    ("evaluation", "failed evaluation", "admin"),
+    ("evaluation_posts", "done evaluation", "admin"),
+    ("evaluation_compare", "project", "admin"),
+    ("evaluation_compare", "empty project", "admin"),
     ("label_studio", "project", "admin"),
     ("label_studio", "empty project", "admin"),
     ("imports", "project", "admin"),
@@ -140,8 +165,12 @@ NO_PAGE = {
     "voter_return", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry",
     "quality_ask", "quality_discard", "quality_headline",
     "dataset_preview", "dataset_progress", "dataset_stop", "dataset_again", "dataset_download",
+    "dataset_doubts_send", "dataset_doubts_stop",
     "run_preview", "run_progress", "run_points", "run_machine", "run_stop", "run_resume", "run_receipt", "run_modules",
     "run_bundle", "run_result",
+    "study_preview", "study_progress", "study_stop", "study_resume", "study_doubts",
+    "evaluations_export", "evaluation_export", "evaluation_progress", "evaluation_stop", "evaluation_resume",
+    "evaluation_ways", "evaluation_doubt",
     "label_studio_push", "label_studio_pull", "label_studio_people", "label_studio_anew", "label_studio_progress",
     "label_studio_stop",
     "import_start", "import_progress", "import_stop", "import_report",
@@ -197,8 +226,11 @@ def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str,
             "invitation": {"secret": secret},
         }
         | {name: {"slug": project.slug, "pk": pk} for name, pk in (runs | posts).items()}
+        | make_evaluations(project)
+        | make_doubts(project)
         | make_datasets(project)
         | make_runs(project)
+        | make_studies(project)
     )
 
 
@@ -321,6 +353,29 @@ def make_datasets(project: Project) -> dict[str, dict[str, Any]]:
     return {f"{state} dataset": {"slug": project.slug, "name": name} for state, name in names.items()}
 
 
+def make_doubts(project: Project) -> dict[str, dict[str, Any]]:
+    """Being looked for, found, and failed; of those found one waits, and people have decided one."""
+    states: dict[str, dict[str, Any]] = {
+        "searched": {"total": 15, "done": 4, "heartbeat": timezone.now() + timedelta(hours=1)},
+        "unread": {"state": "failed", "error": "Fewer than two labels have posts with words."},
+        "doubted": {"state": "ready", "posts": 9, "agreed": 5, "commonest": 6, "wordless": 1, "folds": 5, "repeats": 3,
+                    "ended": timezone.now()},
+    }  # fmt: skip
+    for name, fields in states.items():
+        frozen = dataset.ask(project, None, name, Recipe(), queue=False)
+        assert dataset.carry_out(frozen)
+        DoubtSearch.objects.create(dataset=frozen, source="a model of the words alone", **fields)
+    search = frozen.doubt_searches.get()
+    for rank, item in enumerate(frozen.items.exclude(split="holdout")[:5], start=1):
+        search.doubts.create(rank=rank, item=item, suggested="bearish", chance=1 - rank / 10)
+        if rank < 3:
+            wrong = project.labels.first()
+            over = {"closed": timezone.now(), "was_state": "settled", "label": wrong, "answers": 1} if rank == 1 else {}
+            Disagreement.objects.filter(post=item.post, closed=None).delete()
+            Disagreement.objects.create(project=project, post=item.post, why="doubt", stream=3, **over)
+    return {f"{name} dataset": {"slug": project.slug, "name": name} for name in states}
+
+
 def make_runs(project: Project) -> dict[str, dict[str, Any]]:
     """In every state that looks different, with curves where there are any."""
     far = {"step": 3, "steps": 9, "latest": {"loss": 0.5, "epoch": 1, "memory": 2**30, "samples_per_second": 9.5}}
@@ -346,6 +401,66 @@ def make_runs(project: Project) -> dict[str, dict[str, Any]]:
             RunPoint.objects.create(run=run, kind="evaluation", step=step, told={"macro_f1": 0.1, "accuracy": 0.2})
         made[f"{state} run"] = {"slug": project.slug, "pk": run.pk}
     return made
+
+
+def make_studies(project: Project) -> dict[str, dict[str, Any]]:
+    """Folds at work, held up and done, and a learning curve."""
+    frozen = project.datasets.get(name="v2")
+    config = training_presets.named("tiny").configured().as_json()
+    figures = {name: {"value": 0.7, "low": 0.6, "high": 0.8} for name in ("macro_f1", "accuracy", "balanced_accuracy")}
+    pooled = {"evaluation": 1, "posts": 90, **figures}
+    over = {name: {"mean": 0.7, "deviation": 0.05} for name in figures}
+    points = [{"evaluation": 1, "posts": posts, **figures} for posts in (10, 50, 100)]
+    words = "More posts still help: macro F1 is higher by 4 points (95%: 1 to 7)."
+    folds, shares = [{"fold": n, "of": 2} for n in (1, 2)], [{"share": share} for share in (0.1, 0.5, 1)]
+    told: dict[str, dict[str, Any]] = {
+        "running": {"parts": folds}, "failed": {"parts": folds, "error": "Part 2 of 2 (run 9) failed. The card fell."},
+        "done": {"parts": folds, "measured": {"pooled": pooled, "over_folds": over}},
+        "curve": {"parts": shares, "state": "done", "kind": "curve",
+                  "measured": {"holdout": {"asked": 40, "points": points, "words": words}}},
+    }  # fmt: skip
+    made = {}
+    for name, fields in told.items():
+        study = Study.objects.create(
+            **{"project": project, "dataset": frozen, "config": config, "kind": "folds", "state": name,
+               "recipe": "tiny", **fields,
+               "posts": [{"learnt": 60, "validation": 9, "asked": 30}] * len(fields["parts"])}
+        )  # fmt: skip
+        run = Run.objects.create(project=project, dataset=frozen, config=config, study=study, part=study.parts[0],
+                                 state="done", started=timezone.now(), ended=timezone.now())  # fmt: skip
+        run.evaluations.create(
+            project=project, dataset=frozen, split="fold" if study.of_folds else "holdout", name=f"Run {run.pk}",
+            predictor={"kind": "run", "run": run.pk}, key=name, study=study, state="done", test_hash=name,
+            measured={"figures": figures, "asked": 30, "of": 30},
+        )  # fmt: skip
+        made[f"{name} study"] = {"slug": project.slug, "pk": study.pk}
+    return made
+
+
+def make_evaluations(project: Project) -> dict[str, dict[str, Any]]:
+    """Two that are measured, and one in every state that looks different."""
+    known = make_post(project, "known from elsewhere", "bullish", label_source="import", holdout=True)
+    vote = make_vote(known, "gpt", "bearish", confidence=0.7)
+    frozen = dataset.ask(project, None, "v3", Recipe(), queue=False)
+    dataset.carry_out(frozen)
+    frozen.refresh_from_db()
+    for predictor in (Predictor("voter", voter=vote.voter_id), Predictor("majority")):
+        done = evaluating.ask(project, None, frozen, "holdout", predictor, queue=False)
+        evaluating.carry_out(done)
+        assert done.state == "done", done.error
+    soon = timezone.now() + timedelta(hours=1)
+    far = {"total": 9, "done": 3, "started": timezone.now(), "heartbeat": soon, "doing": "asking"}
+    states: dict[str, dict[str, Any]] = {
+        "queued": {}, "running": far, "failed": {"error": "The card's memory is too small.", "total": 9, "done": 3},
+    }  # fmt: skip
+    made = {"done": done.pk}
+    for state, fields in states.items():
+        model = {"kind": "base", "model": state}
+        made[state] = Evaluation.objects.create(
+            project=project, dataset=frozen, split="holdout", predictor=model, name=f"{state} model", key=state,
+            state=state, **fields,
+        ).pk  # fmt: skip
+    return {f"{state} evaluation": {"slug": project.slug, "pk": pk} for state, pk in made.items()}
 
 
 def make_imports(project: Project, admin: User) -> dict[str, ImportRun]:
