@@ -17,9 +17,10 @@ from .evaluation import evaluating, predictors
 from .evaluation.predictors import Predictor, Unknown
 from .gpu import tiny
 from .gpu.ask import MOST_SHOWN, Ask
-from .models import Dataset, Evaluation, EvaluationState, Run, Sees, Split
+from .models import Dataset, Evaluation, EvaluationState, On, Run, Sees, StudyKind
 
-TESTED = (Split.HOLDOUT, Split.TEST, Split.VALIDATION)
+TESTED = (On.HOLDOUT, On.TEST, On.VALIDATION)
+POOLED = (On.TRAIN, On.VALIDATION, On.TEST)
 BITS_WORDS = {0: "as it was trained", 4: "4 bits", 8: "8 bits", 16: "16 bits"}
 SAYS = {
     "consensus": "What the voters agree on, as posts are settled now.",
@@ -40,18 +41,21 @@ class Offer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class On:
+class Place:
     """Posts to ask about."""
 
     key: str
     dataset: Dataset
-    split: Split
+    split: On
     posts: int
     to_calibrate: int
 
     @property
     def name(self) -> str:
-        return f"{self.dataset.name}, {self.split.label.lower()}: {self.posts:,} post{'s' if self.posts > 1 else ''}"
+        posts = f"{self.posts:,} post{'s' if self.posts > 1 else ''}"
+        if self.split == On.POOL:
+            return f"{self.dataset.name}, all folds of its studies: {posts}, for whoever has not learnt from them"
+        return f"{self.dataset.name}, {self.split.label.lower()}: {posts}"
 
 
 class EvaluationForm(forms.Form):
@@ -93,20 +97,24 @@ class EvaluationForm(forms.Form):
     # --- As the page shows it
 
     @cached_property
-    def places(self) -> list[On]:
+    def places(self) -> list[Place]:
         """The latest dataset first, and of each the locked test set first."""
         found = []
+        pooled = set(self.project.studies.filter(kind=StudyKind.FOLDS).values_list("dataset", flat=True))
         for dataset in self.project.datasets.frozen().select_related("project").defer("facts", "told"):
             splits = dataset.composition["splits"]
-            spare = splits[Split.VALIDATION]["posts"]
+            spare = splits[On.VALIDATION]["posts"]
             for split in TESTED:
                 if posts := splits[split]["posts"]:
-                    calibrates = 0 if split == Split.VALIDATION else spare
-                    found.append(On(f"{dataset.name}:{split}", dataset, split, posts, calibrates))
+                    calibrates = 0 if split == On.VALIDATION else spare
+                    found.append(Place(f"{dataset.name}:{split}", dataset, split, posts, calibrates))
+            if dataset.pk in pooled:
+                posts = sum(splits[split]["posts"] for split in POOLED)
+                found.append(Place(f"{dataset.name}:{On.POOL}", dataset, On.POOL, posts, 0))
         return found
 
     @property
-    def chosen_place(self) -> On | None:
+    def chosen_place(self) -> Place | None:
         wanted = self.asked.get("on", "")
         return next((one for one in self.places if one.key == wanted), self.places[0] if self.places else None)
 
@@ -163,7 +171,7 @@ class EvaluationForm(forms.Form):
             else:
                 yield predictors.changed(base, **changes)
 
-    def check(self, place: On, predictor: Predictor, sees: str) -> None:
+    def check(self, place: Place, predictor: Predictor, sees: str) -> None:
         evaluating.check(self.project, place.dataset, place.split, predictor, sees)
         try:
             Ask(adapter="as trained" if predictor.kind == "run" else "", bits=predictor.bits, merged=predictor.merged)

@@ -239,7 +239,7 @@ def test_a_base_is_asked_as_it_is_and_with_examples(var):
 def test_a_model_that_is_not_there_fails_in_words(var):
     evaluation = evaluate(frozen(make_known(posts=12, held=3)), Predictor("base", model="/nowhere/model"))
     assert evaluation.state == EvaluationState.FAILED
-    assert "/nowhere/model" in evaluation.error
+    assert evaluation.error == "There is no folder /nowhere/model on this machine."
 
 
 def test_stopped_it_keeps_what_was_answered_and_goes_on(var, monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from annotate.models import Role
-from modeling.models import Evaluation, Run, RunState
+from modeling.models import Evaluation, On, Run, RunState, Study, StudyKind
 
 from .make import make_member, make_vote
 from .test_evaluating import frozen, make_known
@@ -100,3 +100,12 @@ class TestAsking:
         told = page(client, f"{HERE}/new")
         assert "v1, locked test set: 30 posts" in told
         assert "each needs a card, or time" in told
+
+    def test_whoever_has_not_learnt_from_them_is_asked_about_the_folds_of_a_study(self, client, project, dataset):
+        assert "all folds" not in words_of(client.get(f"{HERE}/new"))
+        Study.objects.create(project=project, dataset=dataset, kind=StudyKind.FOLDS, parts=[0, 1], config={})
+        assert "all folds of its studies: 60 posts" in words_of(client.get(f"{HERE}/new"))
+        self.ask(client, predictor=["text-cv"], on="v1:pool")
+        assert Evaluation.objects.get().split == On.POOL
+        answer = self.ask(client, predictor=["text"], on="v1:pool")
+        assert "cannot be measured on it" in words_of(answer)

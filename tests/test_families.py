@@ -253,7 +253,7 @@ def test_code_from_beside_the_weights_is_run_with_consent_alone(tmp_path):
 def test_what_it_does_not_know_and_what_is_not_there_is_said_so(tmp_path):
     with pytest.raises(CannotLoad, match=r"type “bert” is not one we know how to train. There are Qwen2.5-VL"):
         load(Config(model=describe(tmp_path / "bert", model_type="bert")), tmp_path)
-    with pytest.raises(CannotLoad, match=r"holds no model that could be loaded"):
+    with pytest.raises(CannotLoad, match=r"There is no folder"):
         load(Config(model=str(tmp_path / "nowhere")), tmp_path)
 
 

@@ -88,6 +88,8 @@ def check_consent(family: Family, config: Config) -> None:
 
 
 def why_not(base: str, error: OSError) -> str:
+    if Path(base).is_absolute() and not Path(base).exists():
+        return f"There is no folder {base} on this machine."
     if isinstance(error, FileNotFoundError) or Path(base).is_absolute():
         return f"The folder {base} holds no model that could be loaded: {first_line(error)}"
     if "gated" in str(error) or "401" in str(error) or "403" in str(error):
