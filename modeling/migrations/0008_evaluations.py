@@ -7,79 +7,202 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('annotate', '0009_doubts'),
-        ('modeling', '0007_logs_of_runs'),
+        ("annotate", "0009_doubts"),
+        ("modeling", "0007_logs_of_runs"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Evaluation',
+            name="Evaluation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('split', models.CharField(choices=[('train', 'Train'), ('validation', 'Validation'), ('test', 'Test'), ('holdout', 'Locked test set')], max_length=12)),
-                ('predictor', models.JSONField(help_text='Who is asked, and how; see predictors.py.')),
-                ('name', models.CharField(help_text='The predictor in words.', max_length=200)),
-                ('key', models.CharField(editable=False, help_text='A hash of the predictor and of what it sees.', max_length=64)),
-                ('sees', models.CharField(choices=[('both', 'Picture and words'), ('text', 'Words alone'), ('picture', 'Picture alone')], default='both', max_length=8)),
-                ('test_hash', models.CharField(blank=True, help_text='Of the posts and labels that it is measured on.', max_length=64)),
-                ('state', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('stopped', 'Stopped'), ('interrupted', 'Interrupted'), ('failed', 'Failed'), ('done', 'Done')], default='queued', max_length=12)),
-                ('heartbeat', models.DateTimeField(blank=True, null=True)),
-                ('stop_asked', models.BooleanField(default=False)),
-                ('machine', models.CharField(blank=True, max_length=120)),
-                ('interruptions', models.PositiveSmallIntegerField(default=0)),
-                ('doing', models.CharField(blank=True, max_length=80)),
-                ('total', models.PositiveIntegerField(default=0)),
-                ('done', models.PositiveIntegerField(default=0)),
-                ('error', models.TextField(blank=True)),
-                ('measured', models.JSONField(default=dict, help_text='All figures, see measuring.py.')),
-                ('used', models.JSONField(default=dict, help_text='By what it was asked: device, bits, pace.')),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('started', models.DateTimeField(blank=True, null=True)),
-                ('ended', models.DateTimeField(blank=True, null=True)),
-                ('by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='evaluations', to='modeling.dataset')),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='evaluations', to='annotate.project')),
-                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='evaluations', to='modeling.run')),
-                ('voter', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.voter')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "split",
+                    models.CharField(
+                        choices=[
+                            ("train", "Train"),
+                            ("validation", "Validation"),
+                            ("test", "Test"),
+                            ("holdout", "Locked test set"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("predictor", models.JSONField(help_text="Who is asked, and how; see predictors.py.")),
+                ("name", models.CharField(help_text="The predictor in words.", max_length=200)),
+                (
+                    "key",
+                    models.CharField(
+                        editable=False, help_text="A hash of the predictor and of what it sees.", max_length=64
+                    ),
+                ),
+                (
+                    "sees",
+                    models.CharField(
+                        choices=[("both", "Picture and words"), ("text", "Words alone"), ("picture", "Picture alone")],
+                        default="both",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "test_hash",
+                    models.CharField(
+                        blank=True, help_text="Of the posts and labels that it is measured on.", max_length=64
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Waiting"),
+                            ("running", "Running"),
+                            ("stopped", "Stopped"),
+                            ("interrupted", "Interrupted"),
+                            ("failed", "Failed"),
+                            ("done", "Done"),
+                        ],
+                        default="queued",
+                        max_length=12,
+                    ),
+                ),
+                ("heartbeat", models.DateTimeField(blank=True, null=True)),
+                ("stop_asked", models.BooleanField(default=False)),
+                ("machine", models.CharField(blank=True, max_length=120)),
+                ("interruptions", models.PositiveSmallIntegerField(default=0)),
+                ("doing", models.CharField(blank=True, max_length=80)),
+                ("total", models.PositiveIntegerField(default=0)),
+                ("done", models.PositiveIntegerField(default=0)),
+                ("error", models.TextField(blank=True)),
+                ("measured", models.JSONField(default=dict, help_text="All figures, see measuring.py.")),
+                ("used", models.JSONField(default=dict, help_text="By what it was asked: device, bits, pace.")),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("started", models.DateTimeField(blank=True, null=True)),
+                ("ended", models.DateTimeField(blank=True, null=True)),
+                (
+                    "by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="evaluations", to="modeling.dataset"
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="evaluations",
+                        to="annotate.project",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="evaluations",
+                        to="modeling.run",
+                    ),
+                ),
+                (
+                    "voter",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="annotate.voter",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Comparison',
+            name="Comparison",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('told', models.JSONField(help_text='First against second; see comparison.py.')),
-                ('first', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='modeling.evaluation')),
-                ('second', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='modeling.evaluation')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("told", models.JSONField(help_text="First against second; see comparison.py.")),
+                (
+                    "first",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="modeling.evaluation",
+                    ),
+                ),
+                (
+                    "second",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="modeling.evaluation"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Prediction',
+            name="Prediction",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('label', models.CharField(blank=True, max_length=60)),
-                ('scores', django.contrib.postgres.fields.ArrayField(base_field=models.FloatField(), help_text="The log-probability of each label, in the dataset's order.", null=True, size=None)),
-                ('confidence', models.FloatField(help_text='In the label it gave, where it says no more than that.', null=True)),
-                ('to_calibrate', models.BooleanField(default=False, help_text='Of the validation split: not measured on.')),
-                ('evaluation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='predictions', to='modeling.evaluation')),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='predictions', to='modeling.datasetitem')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("label", models.CharField(blank=True, max_length=60)),
+                (
+                    "scores",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.FloatField(),
+                        help_text="The log-probability of each label, in the dataset's order.",
+                        null=True,
+                        size=None,
+                    ),
+                ),
+                (
+                    "confidence",
+                    models.FloatField(help_text="In the label it gave, where it says no more than that.", null=True),
+                ),
+                (
+                    "to_calibrate",
+                    models.BooleanField(default=False, help_text="Of the validation split: not measured on."),
+                ),
+                (
+                    "evaluation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="predictions",
+                        to="modeling.evaluation",
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="predictions",
+                        to="modeling.datasetitem",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='evaluation',
-            index=models.Index(fields=['project', 'test_hash', 'key', '-id'], name='evaluation_by_test_set'),
+            model_name="evaluation",
+            index=models.Index(fields=["project", "test_hash", "key", "-id"], name="evaluation_by_test_set"),
         ),
         migrations.AddConstraint(
-            model_name='comparison',
-            constraint=models.UniqueConstraint(fields=('first', 'second'), name='comparison_of_two'),
+            model_name="comparison",
+            constraint=models.UniqueConstraint(fields=("first", "second"), name="comparison_of_two"),
         ),
         migrations.AddConstraint(
-            model_name='prediction',
-            constraint=models.UniqueConstraint(fields=('evaluation', 'item'), name='prediction_by_item'),
+            model_name="prediction",
+            constraint=models.UniqueConstraint(fields=("evaluation", "item"), name="prediction_by_item"),
         ),
     ]
