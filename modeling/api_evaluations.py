@@ -11,7 +11,7 @@ from ninja import Field, Router, Schema, Status
 from ninja.errors import HttpError
 
 from annotate.access import me
-from annotate.models import Project, Role
+from annotate.models import Event, Project, Role
 
 from . import calibration
 from .api_runs import LARGEST, open_project
@@ -80,7 +80,7 @@ def evaluation_in(project: Project, evaluation_id: int) -> Evaluation:
 
 
 def dataset_in(project: Project, name: str) -> Dataset:
-    frozen = project.datasets.frozen()
+    name, frozen = name.replace("\0", ""), project.datasets.frozen()
     found = (frozen.filter(name=name) if name else frozen).first()
     if found is None:
         raise HttpError(422, f"There is no frozen dataset {name}.".replace(" .", "."))
@@ -141,6 +141,8 @@ def one(request: HttpRequest, slug: str, evaluation_id: int) -> dict[str, Any]:
 def predictions(request: HttpRequest, slug: str, evaluation_id: int, after: int = -1) -> list[dict[str, Any]]:
     """A thousand at a time, in the order of the dataset; for those that follow, `after` is the last one's position."""
     shown = evaluation_in(open_project(request, slug), evaluation_id)
+    # As for the file: the true label of each post, of the locked test set too.
+    Event.record("evaluation downloaded", user=me(request), project=shown.project, evaluation=shown.pk, format="api")
     names, heat = label_names(shown.dataset), heat_of(shown)
     said = told.said_by(shown).filter(item__position__gt=max(-1, min(after, 2**31 - 1)))
     return [as_prediction(one, names, heat) for one in said.order_by("item__position")[:A_PAGE]]

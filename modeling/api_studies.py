@@ -70,7 +70,8 @@ def study_in(project: Project, study_id: int) -> Study:
 def listed(request: HttpRequest, slug: str, before: int = LARGEST) -> list[dict[str, Any]]:
     """For those that came earlier, `before` is the id of the last one."""
     found = open_project(request, slug).studies.select_related("dataset", "dataset__project", "project", "by")
-    return [told(study) for study in found.defer("drawn").filter(pk__lt=max(0, min(before, LARGEST)))[:50]]
+    page = found.defer("drawn").filter(pk__lt=max(0, min(before, LARGEST)))[:50]
+    return [told(watch) for watch in watching.watch_all(list(page))]
 
 
 @router.post("/projects/{slug}/studies", response={202: StudyDetail}, url_name="studies", summary="Start one")
@@ -85,12 +86,12 @@ def start(request: HttpRequest, slug: str, asked: StudyIn) -> Status[dict[str, A
         study = studies.begin(project, me(request), dataset, config, recipe, plan)
     except (starting.NotUnderstood, studies.Refused, runner.Refused) as problem:
         raise HttpError(422, str(problem)) from problem
-    return Status(202, told(study, whole=True))
+    return Status(202, told(watching.watch(study), whole=True))
 
 
 @router.get("/projects/{slug}/studies/{study_id}", response=StudyDetail, url_name="study", summary="One of them")
 def one(request: HttpRequest, slug: str, study_id: int) -> dict[str, Any]:
-    return told(study_in(open_project(request, slug), study_id), whole=True)
+    return told(watching.watch(study_in(open_project(request, slug), study_id)), whole=True)
 
 
 @router.post(
@@ -101,7 +102,7 @@ def stop(request: HttpRequest, slug: str, study_id: int) -> Status[dict[str, Any
     study = study_in(open_project(request, slug, Role.ADMIN), study_id)
     if not studies.stop(study, me(request)):
         raise HttpError(409, f"{study} is not at work: {study.get_state_display().lower()}.")
-    return Status(202, told(study_in(study.project, study.pk)))
+    return Status(202, told(watching.watch(study_in(study.project, study.pk))))
 
 
 @router.post(
@@ -113,11 +114,11 @@ def resume(request: HttpRequest, slug: str, study_id: int) -> Status[dict[str, A
     study = study_in(open_project(request, slug, Role.ADMIN), study_id)
     if not studies.resume(study, me(request)):
         raise HttpError(409, f"{study} cannot be resumed: {study.get_state_display().lower()}.")
-    return Status(202, told(study_in(study.project, study.pk)))
+    return Status(202, told(watching.watch(study_in(study.project, study.pk))))
 
 
-def told(study: Study, whole: bool = False) -> dict[str, Any]:
-    watch = watching.watch(study)
+def told(watch: watching.Watch, whole: bool = False) -> dict[str, Any]:
+    study = watch.study
     plain = ("kind", "recipe", "state", "error", "created", "ended", *(("seed", "config", "measured") if whole else ()))
     return {name: getattr(study, name) for name in plain} | {
         "id": study.pk, "dataset": study.dataset.name, "base": study.config["model"], "done": watch.done,

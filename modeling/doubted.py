@@ -13,6 +13,7 @@ from annotate.models import Disagreement, State, User
 from annotate.models.review import BROUGHT_ALONG, Why
 
 from .models import DoubtSearch
+from .renamed import was_called
 
 PAGE = 60
 Told = QuerySet[Any]  # doubts, each with what became of it
@@ -30,7 +31,11 @@ ASKED = Disagreement.objects.filter(~BROUGHT_ALONG, post=OuterRef("item__post"),
 
 def told(search: DoubtSearch) -> Told:
     """Each with its fate, and with what people say where they have looked at it. Post by post, whoever doubted it."""
-    stands = Q(item__post__state=State.SETTLED, item__post__label__name=F("item__label"))
+    was = was_called(search.dataset)
+    same = Q(item__post__label__name=F("item__label"))
+    for now, before in was.items():
+        same |= Q(item__post__label__name=now, item__label=before)
+    stands = Q(item__post__state=State.SETTLED) & same
     fate = Case(
         When(~Exists(ASKED) & stands, then=Value("open")),
         When(~Exists(ASKED), then=Value("moot")),
@@ -40,11 +45,13 @@ def told(search: DoubtSearch) -> Told:
         default=Value("wrong"),
         output_field=CharField(),
     )
-    return search.doubts.filter(item__removed=None).annotate(said=said_of("label__name")).annotate(fate=fate)
+    return search.doubts.filter(item__removed=None).annotate(said=said(was)).annotate(fate=fate)
 
 
-def said_of(field: str) -> Subquery:
-    return Subquery(ASKED.filter(closed__isnull=False).values(field)[:1])
+def said(was: Mapping[str, str]) -> Subquery:
+    """By the name that the dataset knows the label by."""
+    known = Case(*(When(label__name=now, then=Value(before)) for now, before in was.items()), default=F("label__name"))
+    return Subquery(ASKED.filter(closed__isnull=False).annotate(known=known).values("known")[:1])
 
 
 # --- A list of them

@@ -16,7 +16,7 @@ from . import starting
 from .evaluation import evaluating, predictors
 from .evaluation.predictors import Predictor, Unknown
 from .gpu import tiny
-from .gpu.ask import MOST_SHOWN, Ask
+from .gpu.ask import MOST_SHOWN
 from .models import Dataset, Evaluation, EvaluationState, On, Run, Sees, StudyKind
 
 TESTED = (On.HOLDOUT, On.TEST, On.VALIDATION)
@@ -173,10 +173,6 @@ class EvaluationForm(forms.Form):
 
     def check(self, place: Place, predictor: Predictor, sees: str) -> None:
         evaluating.check(self.project, place.dataset, place.split, predictor, sees)
-        try:
-            Ask(adapter="as trained" if predictor.kind == "run" else "", bits=predictor.bits, merged=predictor.merged)
-        except ValueError as problem:
-            raise evaluating.Refused(str(problem)) from problem
         at_work = Evaluation.objects.filter(
             dataset=place.dataset, split=place.split, key=Evaluation.key_of(predictor.as_json(), Sees(sees)),
             state__in=[EvaluationState.QUEUED, EvaluationState.RUNNING],

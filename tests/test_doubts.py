@@ -262,6 +262,16 @@ class TestFates:
         assert gone not in ids(search)
         assert doubted.found_by(search).all == search.doubts.count() - 1
 
+    def test_a_label_that_is_renamed_since_is_the_same_label_still(self, project, search, lead):
+        right, still_open = search.doubts.select_related("item__post").filter(item__label="bearish")[:2]
+        doubted.send(search, lead, doubted.told(search).filter(rank=right.rank))
+        people_say(project, right.item.post, "bearish")
+        before = doubted.found_by(search).counts
+        project.labels.filter(name="bearish").update(name="down")
+        assert doubted.found_by(search).counts == before
+        assert ids(search, fate="right") == [right.item.external_id]
+        assert still_open.item.external_id in ids(search, fate="open")
+
     def test_what_came_with_an_import_is_nobodys_verdict(self, project, search):
         item = search.doubts.select_related("item").first().item
         Disagreement.objects.create(

@@ -1,6 +1,7 @@
 """A predictor is asked and measured: voters and baselines here and now, models by a real process."""
 
 import json
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate.models import Event, Project
+from annotate.removing import remove
 from labeling.examples import Examples
 from modeling import run_folder, runner, training_presets
-from modeling.evaluation import evaluating, folder, predictors
+from modeling.evaluation import answers, asked, evaluating, folder, measuring, predictors
 from modeling.evaluation.predictors import Predictor
 from modeling.models import Comparison, Dataset, Evaluation, EvaluationState, Prediction, Run, RunState
 from modeling.recipe import Recipe
@@ -236,6 +238,30 @@ def test_a_base_is_asked_as_it_is_and_with_examples(var):
     assert one != other
 
 
+@pytest.mark.parametrize(("asked", "why"), [
+    ({"bits": 8, "merged": True}, "quantise it afterwards"), ({"batch": 0}, "one post at least"),
+    ({"kind": "base", "run": 0, "model": "tiny", "merged": True}, "Only what a run has made"),
+])  # fmt: skip
+def test_what_no_model_can_be_asked_is_refused_before_it_is_asked(asked, why):
+    dataset = frozen(make_known(posts=12, held=3))
+    run = Run.objects.create(project=dataset.project, dataset=dataset, config={"model": "tiny"}, state=RunState.DONE)
+    predictor = Predictor(**({"kind": "run", "run": run.pk} | asked))
+    with pytest.raises(evaluating.Refused, match=why):
+        evaluating.ask(dataset.project, None, dataset, "holdout", predictor, queue=False)
+
+
+def test_examples_are_promised_only_where_there_are_posts_to_show():
+    project = make_known(posts=1, held=3)
+    dataset = freeze(project, "v1")
+    remove(project.posts.get(external_id="p0"), None, "asked for")
+    base, text = Predictor("base", model="tiny", shots=1), Predictor("text")
+    for predictor in (base, text):
+        with pytest.raises(evaluating.Refused, match="no train split"):
+            evaluating.check(project, dataset, "holdout", predictor, "both")
+    run = Run.objects.create(project=project, dataset=dataset, config={"model": "tiny"}, state=RunState.DONE)
+    evaluating.check(project, dataset, "holdout", Predictor("run", run=run.pk), "both")  # it has learnt elsewhere
+
+
 def test_a_model_that_is_not_there_fails_in_words(var):
     evaluation = evaluate(frozen(make_known(posts=12, held=3)), Predictor("base", model="/nowhere/model"))
     assert evaluation.state == EvaluationState.FAILED
@@ -259,6 +285,8 @@ def test_stopped_it_keeps_what_was_answered_and_goes_on(var, monkeypatch):
     evaluation.refresh_from_db()
     assert figures(evaluation)["n"] == 9
     assert evaluation.used["asked"] == evaluation.total - before
+    assert evaluation.used["batch"] == 1
+    assert evaluation.key == Evaluation.key_of(Predictor("base", model="tiny").as_json(), "both")
 
 
 def test_delivered_twice_it_is_done_once_and_what_a_dead_worker_left_is_taken_up(monkeypatch):
@@ -278,6 +306,46 @@ def test_delivered_twice_it_is_done_once_and_what_a_dead_worker_left_is_taken_up
     assert evaluation.interruptions == 1
     evaluating.take_up()
     assert queued == [evaluation.pk]
+
+
+def test_two_that_are_measured_at_the_same_time_are_compared_once():
+    dataset = frozen(make_known())
+    one, other = (
+        evaluating.ask(dataset.project, None, dataset, "holdout", predictors.named(dataset.project, name), queue=False)
+        for name in ("gpt", "majority")
+    )
+    for evaluation in (one, other):
+        assert evaluation.claim()
+        evaluation.test_hash = asked.hash_of(asked.measured_items(evaluation))
+        evaluating.heard(evaluation)
+        evaluating.store(evaluation, answers.of(evaluation, lambda _: None))
+        measuring.measure(evaluation)
+    for evaluation in (one, other):  # neither of them is done yet
+        measuring.compare_with_others(evaluation)
+    assert [{pair.first_id, pair.second_id} for pair in Comparison.objects.all()] == [{one.pk, other.pk}]
+
+
+# --- Labels that bear another name now
+
+
+def rename(project: Project, old: str, new: str) -> None:
+    assert project.labels.filter(name=old).update(name=new)
+
+
+@pytest.mark.parametrize("name", ["gpt", "consensus"])
+def test_who_voted_for_a_label_that_is_renamed_since_is_as_right_as_before(name):
+    project = make_known()
+    project.voters.filter(name="late").update(required=False)
+    dataset = frozen(project)
+    before = figures(evaluate(dataset, name))["accuracy"]
+    rename(project, "bullish", "up")
+    assert figures(evaluate(dataset, name))["accuracy"] == before
+
+
+def test_how_likely_labels_are_is_told_by_the_names_of_the_dataset():
+    assert answers.scores_of({"a": 0.75, "b": 0.25}, ("a", "b")) == pytest.approx([math.log(0.75), math.log(0.25)])
+    assert answers.scores_of({"a": 0.75, "b": 0.2, "new": 0.05}, ("a", "b")) is not None
+    assert answers.scores_of({"a": 0.25, "of old": 0.75}, ("a", "b")) is None  # how likely b is, nobody can tell
 
 
 # --- The labels of the test set stay where they are

@@ -8,7 +8,7 @@ from modeling.evaluation import posts
 from modeling.models import Prediction
 
 from .make import make_member, make_post
-from .test_evaluating import evaluate, frozen, make_known
+from .test_evaluating import evaluate, frozen, make_known, rename
 from .test_evaluating import var as var
 from .test_evaluation_pages import HERE, at_work, page, queries_of
 from .test_run_pages import logged_in, words_of
@@ -118,6 +118,19 @@ class TestDoubts:
         answer = lead.post(f"{HERE}/{evaluation.pk}/posts/{item.pk}/doubt", follow=True)
         assert "It was not sent" in words_of(answer)
         assert not Disagreement.objects.exists()
+
+    def test_a_label_that_people_have_changed_since_is_not_doubted_for_what_it_was(self, lead, project, dataset):
+        evaluation = self.mistakes(dataset)
+        wrong = dataset.items.filter(split="holdout").exclude(label=evaluation.predictions.first().label)
+        one, other = wrong[:2]
+        one.post.label = project.labels.exclude(name=one.label)[0]
+        one.post.save()
+        answer = lead.post(f"{HERE}/{evaluation.pk}/posts/{one.pk}/doubt", follow=True)
+        assert "has another label now" in words_of(answer)
+        assert not Disagreement.objects.exists()
+        rename(project, other.label, "of another name")  # which is the same label still
+        lead.post(f"{HERE}/{evaluation.pk}/posts/{other.pk}/doubt")
+        assert Disagreement.objects.get().post_id == other.post_id
 
 
 # --- Two of them

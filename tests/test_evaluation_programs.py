@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate.models import ApiToken, Role
+from annotate.models import ApiToken, Event, Role
 from modeling.evaluation import evaluating, told
 from modeling.models import Evaluation, EvaluationState
 
@@ -142,6 +142,8 @@ class TestApi:
         ({"predictor": "nobody"}, "is no predictor"), ({"predictor": "gpt", "dataset": "v9"}, "no frozen dataset v9"),
         ({"predictor": "gpt", "sees": ["both", "text"]}, "together"), ({"predictor": "base:a model"}, "owner/name"),
         ({"predictor": "base:tiny", "bits": 3}, "4, 8 or 16 bits"), ({"predictor": "gpt\0"}, ""),
+        ({"predictor": "run-²"}, "is no predictor"), ({"predictor": f"run-{10**30}"}, "There is no run"),
+        ({"predictor": "gpt", "dataset": "v9\0"}, "no frozen dataset v9"),
     ])  # fmt: skip
     def test_what_makes_no_sense_is_refused_and_nothing_is_asked(self, client, dataset, asked, sentence):
         answer = post(client, API, **asked)
@@ -162,6 +164,13 @@ class TestApi:
         rest = lead.get(f"{API}/{high.pk}/predictions?after={said[9]['position']}").json()
         assert rest == said[10:]
         assert lead.get(f"{API}/{high.pk}/predictions?after=99999999999999").json() == []
+
+    def test_who_was_given_the_labels_of_the_test_set_is_on_record(self, lead, dataset):
+        evaluation = evaluate(dataset, "majority")
+        lead.get(f"{API}/{evaluation.pk}/predictions")
+        noted = Event.objects.get(verb="evaluation downloaded")
+        assert noted.data["evaluation"] == evaluation.pk
+        assert noted.user.username.startswith("lea")
 
     def test_the_list_tells_of_one_test_set_where_it_is_asked_for(self, lead, dataset):
         one, other = evaluate(dataset, "gpt"), evaluate(dataset, "majority", "test")

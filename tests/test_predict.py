@@ -231,6 +231,18 @@ def test_a_broken_picture_is_told_by_its_post(base, tmp_path):
     assert "The picture of post post-1 cannot be read" in run_folders.told(folder, "failed")[-1]["error"]
 
 
+def test_a_model_that_answers_with_no_numbers_is_told_and_measured_on_nothing(base, tmp_path, monkeypatch):
+    folder = make_asked(tmp_path / "run", base)
+    really = predict.score
+    monkeypatch.setattr(predict, "score", lambda *asked: really(*asked) * float("nan"))
+    with pytest.raises(SystemExit):
+        predict.main(folder)
+    assert "was answered with no numbers" in run_folders.told(folder, "failed")[-1]["error"]
+    monkeypatch.setattr(predict, "score", lambda *asked: really(*asked) - float("inf"))
+    predict.main(folder)
+    assert {score for scores in told(folder).values() for score in scores} == {predict.NEVER}
+
+
 def test_it_cannot_be_asked_in_a_way_that_does_not_exist(tmp_path):
     with pytest.raises(ValueError, match="4, 8 or 16"):
         predict.Ask(bits=3)

@@ -454,5 +454,5 @@ class TestForReal:
         freeze(project)
         with pytest.raises(CommandError, match="no recipe"):
             call_command("train", project=project.slug, recipe="magic")
-        with pytest.raises(CommandError, match="holds no model"):
+        with pytest.raises(CommandError, match="There is no folder"):
             call_command("train", project=project.slug, base="/nowhere/at/all", recipe="tiny")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from annotate.models import Event, Project
 from annotate.models.importing import SILENCE
-from modeling import run_folder, runner, tasks, training_presets
+from modeling import run_folder, runner, starting, tasks, training_presets
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.models import (
@@ -150,6 +151,33 @@ FOLDS, CURVE = Plan("folds", folds=3), Plan("curve", shares=(0.25, 0.5, 1.0))
 # --- Folds
 
 
+@pytest.mark.parametrize("plan", [FOLDS, CURVE])
+@pytest.mark.parametrize("of_dataset", [True, False])
+def test_balanced_weights_are_counted_from_what_a_part_learns_from_alone(queued, plan, of_dataset):
+    project = make_known()
+    for number in range(9):
+        make_post(project, f"rug alone {number}", "bearish", label_source="review", external_id=f"more{number}")
+    dataset = frozen(project, balanced=of_dataset)
+    config = starting.as_recipe_says(training_presets.named("many-classes"), dataset)
+    study = studies.start(project, None, dataset, config, "many-classes", plan)
+    advanced(study)
+    counted = []
+    for run in study.runs.order_by("pk"):
+        labels = Counter(item.label for item in posts.learnt(run, "train"))
+        balanced = {name: len_of / 3 / n for name, n in labels.items() if (len_of := labels.total())}
+        assert run.config["weights"] == pytest.approx(balanced, abs=1e-4)
+        counted.append(run.config["weights"])
+    assert study.config["weights"] not in counted[:-1]
+
+
+def test_weights_that_somebody_chose_are_those_of_each_part(queued):
+    dataset = frozen(make_known())
+    config = training_presets.named("tiny").configured(max_steps=2, weights={"bullish": 3.0})
+    study = studies.start(dataset.project, None, dataset, config, "tiny", FOLDS)
+    advanced(study)
+    assert [run.config["weights"] for run in study.runs.all()] == [{"bullish": 3.0}] * 3
+
+
 def test_every_post_is_asked_once_by_a_run_that_saw_nothing_alike(queued, quick):
     dataset = frozen(make_known())
     study = begin(dataset, FOLDS)
@@ -274,6 +302,8 @@ def test_a_run_of_a_fold_is_measured_on_nothing_that_it_learnt_from(queued, quic
         with pytest.raises(evaluating.Refused, match="has learnt from all but fold"):
             evaluating.ask(dataset.project, None, dataset, split, predictor, queue=False)
     assert evaluating.ask(dataset.project, None, dataset, "holdout", predictor, queue=False)
+    with pytest.raises(evaluating.Refused, match="may be among the examples"):
+        evaluating.check(dataset.project, dataset, "fold", Predictor("run", run=run.pk, shots=1), "both")
     with pytest.raises(evaluating.Refused, match="learnt from the train split"):
         evaluating.ask(dataset.project, None, dataset, "pool", Predictor("text"), queue=False)
     with pytest.raises(evaluating.Refused, match="about nothing else"):

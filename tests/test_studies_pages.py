@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.models import Role
@@ -258,3 +260,28 @@ def test_programs_are_told_what_cannot_be(client, dataset, asked, why):
     assert answer.status_code == 422
     assert why in answer.json()["detail"]
     assert not Study.objects.exists()
+
+
+# --- Many
+
+
+@pytest.mark.parametrize("address", ["/p/memes/studies", "/api/projects/memes/studies"])
+def test_a_list_asks_as_much_of_the_database_for_many_as_for_few(
+    client, dataset, address, queued
+):  # fmt: skip
+    def make() -> None:
+        study = begin(dataset, FOLDS)
+        work(queued)
+        assert again(study).runs.count() == 3
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as found:
+            assert client.get(address).status_code == 200
+        return len(found)
+
+    make()
+    asked()
+    few = asked()
+    make()
+    make()
+    assert asked() == few

@@ -98,7 +98,7 @@ class Running:
             with suppress(ProcessLookupError):
                 (os.killpg if everybody else os.kill)(self.process.pid, number)
             time.sleep(0.1)
-        self.process.wait(30)
+        self.process.wait(60)
         return psutil.wait_procs({*everything, *started_for(self.var)}, timeout=3)[1]
 
 

@@ -12,6 +12,7 @@ from annotate.models import Vote
 from modeling import baselines, calibration
 from modeling.items import Item, items
 from modeling.models import Dataset, Evaluation, On, Sees, Split, Study
+from modeling.renamed import was_called
 
 from .asked import asked_items, measured_items
 from .predictors import Predictor, study_of
@@ -54,11 +55,14 @@ def label_names(dataset: Dataset) -> tuple[str, ...]:
 
 def said(evaluation: Evaluation, predictor: Predictor, names: Sequence[str], beat: Beat) -> Iterator[Answer]:
     """As they stand now: what was voted since the dataset was frozen counts too. Who was never asked gives none."""
-    measured = measured_items(evaluation)
+    measured, was = measured_items(evaluation), was_called(evaluation.dataset)
     done = 0
     while some := list(islice(measured, WINDOW)):
         posts = posts_of(evaluation.dataset, [item.position for item in some])
-        yield from agreed(evaluation, posts) if predictor.kind == "consensus" else voted(predictor, posts, names)
+        if predictor.kind == "consensus":
+            yield from agreed(evaluation, posts, was)
+        else:
+            yield from voted(predictor, posts, names, was)
         done += len(some)
         beat(done)
 
@@ -68,22 +72,27 @@ def posts_of(dataset: Dataset, positions: list[int]) -> dict[int, int]:
     return dict(found.values_list("post_id", "position"))
 
 
-def voted(predictor: Predictor, posts: Mapping[int, int], names: Sequence[str]) -> Iterator[Answer]:
+def voted(
+    predictor: Predictor, posts: Mapping[int, int], names: Sequence[str], was: Mapping[str, str]
+) -> Iterator[Answer]:
     votes = Vote.objects.filter(voter=predictor.voter, post__in=list(posts))
     for post, label, sure, chances in votes.values_list("post_id", "label__name", "confidence", "probabilities"):
-        yield Answer(posts[post], label or "", scores_of(chances, names), sure)
+        known = {was.get(name, name): chance for name, chance in (chances or {}).items()}
+        yield Answer(posts[post], was.get(label, label) or "", scores_of(known, names), sure)
 
 
-def scores_of(chances: Mapping[str, float] | None, names: Sequence[str]) -> list[float] | None:
-    """None where nothing is said of the labels, or of others alone."""
-    told = [max(LEAST, (chances or {}).get(name, 0.0)) for name in names]
+def scores_of(chances: Mapping[str, float], names: Sequence[str]) -> list[float] | None:
+    """None where nothing is said of the labels; or of one only by a name that it had before, which nobody knows now."""
+    if not set(names) <= set(chances) and not set(chances) <= set(names):
+        return None
+    told = [max(LEAST, chances.get(name, 0.0)) for name in names]
     return [math.log(chance) for chance in told] if max(told, default=0) > LEAST else None
 
 
-def agreed(evaluation: Evaluation, posts: Mapping[int, int]) -> Iterator[Answer]:
+def agreed(evaluation: Evaluation, posts: Mapping[int, int], was: Mapping[str, str]) -> Iterator[Answer]:
     """As they would be settled: where voters differ there is no label."""
     ruling = settling.Ruling.of(evaluation.project)
-    names = dict(evaluation.project.labels.values_list("pk", "name"))
+    names = {pk: was.get(name, name) for pk, name in evaluation.project.labels.values_list("pk", "name")}
     for post, _, _, ballots in settling.ballots_on(list(posts)):
         outcome = ruling.decide(ballots)
         if outcome.is_settled or outcome.why:

@@ -17,6 +17,7 @@ from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
 from modeling import baselines, results, run_folder
 from modeling.child import Told, child, ended, looks
+from modeling.gpu.ask import Ask
 from modeling.gpu.progress import STOP
 from modeling.models import (
     RESUMES,
@@ -98,10 +99,22 @@ def check(project: Project, dataset: Dataset, split: str, predictor: Predictor, 
         if run.state != RunState.DONE:
             raise Refused(f"{run} is not done: there is nothing to ask yet.")
         check_fold(run, dataset, split)
-    if predictor.kind in ("run", "text", "majority") and not dataset.items.filter(split=On.TRAIN).exists():
+    if split == On.FOLD and predictor.shots:
+        raise Refused("Examples come from the train split, and posts of the fold may be among the examples.")
+    learns = predictor.kind in ("text", "majority") or predictor.shots
+    if learns and not dataset.items.filter(split=On.TRAIN, removed=None).exists():
         raise Refused(f"{dataset.name} has no train split to learn from.")
+    check_ask(predictor)
+
+
+def check_ask(predictor: Predictor) -> None:
     if predictor.merged and predictor.kind != "run":
         raise Refused("Only what a run has made can be merged into its base.")
+    adapter = "as trained" if predictor.kind == "run" else ""
+    try:
+        Ask(adapter=adapter, bits=predictor.bits, merged=predictor.merged, batch=predictor.batch)
+    except ValueError as problem:
+        raise Refused(str(problem)) from problem
 
 
 def check_fold(run: Run, dataset: Dataset, split: str) -> None:

@@ -50,7 +50,7 @@ def series(project: Project, test_set: TestSet | None) -> list[Series]:
     ).values("pk", "run", "predictor", "run__recipe", "base", "run__dataset__name", "posts", "macro_f1")
     found: dict[tuple[str, str], list[Step]] = {}
     for one in told:
-        if set(one["predictor"]) == {"kind", "run"}:
+        if set(one["predictor"]) - {"batch"} == {"kind", "run"}:
             found.setdefault((one["run__recipe"], one["base"]), []).append(as_step(one))
     made = [made_of(key, steps) for key, steps in found.items() if len({step.posts for step in steps}) > 1]
     return sorted(made, key=lambda one: -len(one.steps))

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Q
 from numpy.typing import NDArray
 
 from modeling import calibration, comparison, metrics
 from modeling.metrics import Answers
-from modeling.models import Comparison, Evaluation
+from modeling.models import Comparison, Evaluation, EvaluationState
 
 from . import asked
 from .answers import label_names
@@ -132,16 +133,32 @@ def sliced(answers: Answers, parts: Sequence[str | None]) -> list[dict[str, Any]
 
 
 def compare_with_others(evaluation: Evaluation) -> None:
-    """With all that were measured on the very same posts, so that no page needs to count."""
+    """With all that were measured on the very same posts, so that no page needs to count. One after the other: of two
+    that were measured at the same time, the later finds the earlier."""
     said = read(evaluation)
-    others = Evaluation.objects.latest_of_each().filter(project=evaluation.project_id, test_hash=evaluation.test_hash)
-    Comparison.objects.filter(first=evaluation).delete()
-    Comparison.objects.filter(second=evaluation).delete()
-    made = []
-    for rival in list(others.exclude(pk=evaluation.pk).exclude(key=evaluation.key)[:MOST_RIVALS]):
-        if difference := compared(said, read(rival)):
-            made.append(Comparison(first=evaluation, second=rival, told=difference))
-    Comparison.objects.bulk_create(made)
+    with transaction.atomic():
+        alone_on(evaluation.test_hash)
+        Comparison.objects.filter(Q(first=evaluation) | Q(second=evaluation)).delete()
+        made = []
+        for rival in rivals(evaluation):
+            if difference := compared(said, read(rival)):
+                made.append(Comparison(first=evaluation, second=rival, told=difference))
+        Comparison.objects.bulk_create(made)
+
+
+def alone_on(test_hash: str) -> None:
+    """Until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"compared on {test_hash}"])
+
+
+def rivals(evaluation: Evaluation) -> list[Evaluation]:
+    """The latest of each; and what is measured already, but not yet done, because it is being compared too."""
+    there = Evaluation.objects.filter(project=evaluation.project_id, test_hash=evaluation.test_hash)
+    latest = there.latest_of_each().values("pk")
+    measured = there.filter(state=EvaluationState.RUNNING).exclude(measured={}).values("pk")
+    found = Evaluation.objects.filter(Q(pk__in=latest) | Q(pk__in=measured)).exclude(key=evaluation.key)
+    return list(found.select_related("dataset").defer("measured").order_by("-pk")[:MOST_RIVALS])
 
 
 def compared(one: Measured, other: Measured) -> dict[str, Any] | None:

@@ -13,7 +13,8 @@ from annotate import doubting
 from annotate.models import Disagreement, Project, User
 from annotate.models.review import Why
 from modeling import calibration
-from modeling.models import Evaluation, Prediction
+from modeling.models import Dataset, DatasetItem, Evaluation, Prediction
+from modeling.renamed import was_called
 
 from .answers import label_names
 from .measuring import LENGTHS, SOURCES
@@ -279,8 +280,14 @@ def sent_among(posts: Sequence[int]) -> set[int]:
 def doubt(evaluation: Evaluation, by: User, item: int) -> bool:
     """The label of a post looks wrong, and the model is as sure of that as of its own."""
     known = measured(evaluation).filter(item=item, item__post__isnull=False).exclude(label="")
-    one: Any = known.exclude(label=F("item__label")).select_related("item").first()
-    if one is None:
+    one: Any = known.exclude(label=F("item__label")).select_related("item__post__label").first()
+    if one is None or not stands_still(evaluation.dataset, one.item):
         return False
     chance = HALFWAY if one.sure == UNKNOWN else one.sure
     return bool(doubting.doubt(evaluation.project, by, {one.item.post_id: chance}))
+
+
+def stands_still(dataset: Dataset, item: DatasetItem) -> bool:
+    """What is doubted is the label of the dataset: one that its post has since got is another."""
+    label = item.post.label if item.post else None
+    return label is not None and was_called(dataset).get(label.name, label.name) == item.label

@@ -10,7 +10,7 @@ from modeling.models import Run, RunState, Study
 Kind = Literal["run", "base", "voter", "consensus", "majority", "text", "text-cv", "folds"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BY_MODEL = frozenset({"run", "base"})  # loaded and asked by a process, on a card where there is one
-TO_LEARN = frozenset({"run", "majority", "text"})  # made from the train split
+BATCH = 16  # posts at once
 TITLES = {
     "consensus": "Consensus of the voters",
     "majority": "Always the commonest label",
@@ -35,7 +35,7 @@ class Predictor:
     bits: int = 0  # a weight; 0: as it was trained
     merged: bool = False
     shots: int = 0  # examples of each label, shown before each post
-    batch: int = 16
+    batch: int = BATCH  # changes nobody's answer: the same predictor, whatever it is
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -55,8 +55,8 @@ class Predictor:
     def as_json(self) -> dict[str, Any]:
         """Only what differs from what is usual, so that the same predictor has the same key tomorrow."""
         plain = asdict(replace(self, run=0, voter=0, study=0, model="", revision="", trust_remote_code=False, bits=0,
-                               merged=False, shots=0, batch=16))  # fmt: skip
-        told = {name: value for name, value in asdict(self).items() if value != plain[name] and name != "batch"}
+                               merged=False, shots=0, batch=BATCH))  # fmt: skip
+        told = {name: value for name, value in asdict(self).items() if value != plain[name]}
         return {"kind": self.kind, **told}
 
     @property
@@ -117,7 +117,7 @@ def named(project: Project, name: str) -> Predictor:
     """As commands and programs write it: run-3, base:OWNER/MODEL, consensus, majority, text, text-cv, or a voter."""
     if name in TITLES:
         return Predictor(name)  # type: ignore[arg-type]
-    if name.startswith("run-") and name[4:].isdigit():
+    if name.startswith("run-") and name[4:].isdecimal():
         predictor = Predictor("run", run=int(name[4:]))
         run_of(predictor, project)
         return predictor

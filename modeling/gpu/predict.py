@@ -178,9 +178,12 @@ class Asker:
         """Where posts name candidates, only these are asked about, and no other can win."""
         wanted = [self.candidates(post) for post in posts]
         asked = sorted(set().union(*wanted))
-        found = score(self.model, self.encoder, posts, [self.answers[n] for n in asked]).tolist()
+        found = score(self.model, self.encoder, posts, [self.answers[n] for n in asked])
+        if found.isnan().any():
+            post = posts[int(found.isnan().any(1).nonzero()[0])]
+            raise BadBatch(f"Post {post['id']} was answered with no numbers: ask with 16 bits, or look at the model.")
         rows = []
-        for candidates, told in zip(wanted, found, strict=True):
+        for candidates, told in zip(wanted, found.clamp(min=NEVER).tolist(), strict=True):
             row = [NEVER] * len(self.names)
             for number, value in zip(asked, told, strict=True):
                 row[number] = value if number in candidates else NEVER

@@ -56,8 +56,9 @@ class DoubtSearch(models.Model):
 
     @property
     def has_learned(self) -> bool:
-        """Whether it knows more than which label is the commonest."""
-        return self.agreed > self.commonest
+        """Whether it knows more than which label is the commonest, and not by the luck of a post or two."""
+        differs = 2 * self.posts - self.agreed - self.commonest  # at most, on so many one alone is right
+        return self.agreed > self.commonest and (self.agreed - self.commonest) ** 2 > 4 * differs
 
     @property
     def seconds_left(self) -> int | None:

@@ -105,7 +105,9 @@ class Evaluation(models.Model):
 
     @staticmethod
     def key_of(predictor: dict[str, object], sees: str) -> str:
-        return hashlib.sha256(json.dumps([predictor, sees], sort_keys=True).encode()).hexdigest()
+        """However many posts it is asked about at once, it is the same."""
+        told = {name: value for name, value in predictor.items() if name != "batch"}
+        return hashlib.sha256(json.dumps([told, sees], sort_keys=True).encode()).hexdigest()
 
     @property
     def is_over(self) -> bool:

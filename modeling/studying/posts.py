@@ -16,6 +16,10 @@ SELECT array_position(%s::text[], label), kin, split, removed IS NOT NULL FROM m
 WHERE dataset_id = %s AND position > %s ORDER BY position LIMIT %s
 """
 COUNT = "SELECT count(*) FROM modeling_datasetitem WHERE dataset_id = %s AND position = ANY(%s) AND removed IS NULL"
+LABELS = """
+SELECT label, count(*) FROM modeling_datasetitem
+WHERE dataset_id = %s AND position = ANY(%s) AND removed IS NULL GROUP BY label
+"""
 AT_ONCE = 50_000
 
 
@@ -47,6 +51,14 @@ def count_at(dataset: Dataset, wanted: Numbers) -> int:
     with connection.cursor() as cursor:
         cursor.execute(COUNT, [dataset.pk, wanted.tolist()])
         return int(cursor.fetchone()[0])
+
+
+def labels_learnt(study: Study, number: int) -> dict[str, int]:
+    """How many of each its part of this number, from 0, learns from."""
+    wanted = drawn_of(study).learnt(number, study.of_folds)
+    with connection.cursor() as cursor:
+        cursor.execute(LABELS, [study.dataset_id, wanted.tolist()])
+        return dict(cursor.fetchall())
 
 
 def are_among(some: list[int], wanted: Numbers) -> list[bool | None]:

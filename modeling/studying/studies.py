@@ -5,8 +5,8 @@ ended, and once a minute, because a worker may die before it calls.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +16,7 @@ from django_q.tasks import async_task
 from annotate.models import Event, Project, User
 from modeling import runner, starting
 from modeling.baselines import TooFew
+from modeling.composition import weights_of
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.gpu.config import Config
@@ -32,6 +33,7 @@ from modeling.models import (
     StudyKind,
     StudyState,
 )
+from modeling.recipe import Recipe
 
 from . import figures, posts
 
@@ -241,10 +243,25 @@ def move_on(study: Study, queue: bool) -> bool:
 def start_parts(study: Study, queue: bool) -> None:
     """All at once into the queue: one worker takes one after the other, several take as many at a time."""
     config = Config.from_json(study.config)
-    for part in study.parts:
+    for number, part in enumerate(study.parts):
+        told = replace(config, weights=weights_of_part(study, number))
         runner.start(
-            study.project, study.by, study.dataset, config, study.recipe, queue=queue, part=runner.Part(study, part)
+            study.project, study.by, study.dataset, told, study.recipe, queue=queue, part=runner.Part(study, part)
         )
+
+
+def weights_of_part(study: Study, number: int) -> Mapping[str, float]:
+    """Balanced ones are counted from what the part learns from: those of the dataset know its fold. Others are as
+    somebody chose them."""
+    asked: dict[str, float] = study.config["weights"] or study.dataset.facts.get("weights", {})
+    of_dataset = balanced(study.dataset.composition["splits"][Split.TRAIN]["labels"])
+    if not asked or any(asked.get(name, 1) != of_dataset.get(name, 1) for name in {*asked, *of_dataset}):
+        return asked
+    return balanced(posts.labels_learnt(study, number))
+
+
+def balanced(labels: Mapping[str, int]) -> Mapping[str, float]:
+    return weights_of(Recipe(balanced=True), labels)
 
 
 def ask_about(study: Study, run: Run, queue: bool) -> None:

@@ -1,11 +1,13 @@
 """How far a study is: its parts, what goes on now, what is left of the time, what was spent."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
+from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
 from modeling import estimates, watching
@@ -16,6 +18,7 @@ from . import studies
 
 HOUR = 3600.0
 SECOND = timedelta(seconds=1)
+MACRO_F1 = KeyTransform("macro_f1", KeyTransform("figures", "measured"))  # of all that was measured, what lists show
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Part:
         """The macro F1 on each of what is asked."""
         found = {one.split: one for one in self.evaluations if one.state == EvaluationState.DONE}
         return [
-            {"evaluation": found[on].pk, **found[on].measured["figures"]["macro_f1"]} if on in found else None
+            {"evaluation": found[on].pk, **found[on].macro_f1} if on in found else None  # type: ignore[attr-defined]
             for on in self.asked_on
         ]
 
@@ -203,19 +206,32 @@ def price_of(name: str, cards: Sequence[Card]) -> float | None:
 
 
 def watch(study: Study) -> Watch:
-    runs = {study.parts.index(run.part): run for run in study.runs.select_related("dataset__project")}
+    return watch_all([study])[0]
+
+
+def watch_all(some: Sequence[Study]) -> list[Watch]:
+    """With two questions to the database, however many there are."""
+    runs: dict[int, list[Run]] = defaultdict(list)
+    asked: dict[int, list[Evaluation]] = defaultdict(list)
+    for run in Run.objects.filter(study__in=some).select_related("dataset__project").defer("log"):
+        runs[run.study_id or 0].append(run)
+    evaluations = Evaluation.objects.filter(study__in=some).defer("used", "measured").annotate(macro_f1=MACRO_F1)
+    for evaluation in evaluations.order_by("pk"):
+        asked[evaluation.study_id or 0].append(evaluation)
+    return [watched(study, runs[study.pk], asked[study.pk]) for study in some]
+
+
+def watched(study: Study, runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Watch:
+    by_part = {study.parts.index(run.part): run for run in runs}
     asked_on = studies.asked_on(study)
-    found: dict[int, list[Evaluation]] = {}
-    pooled = None
-    for evaluation in study.evaluations.order_by("pk").defer("used"):
-        if evaluation.split == On.POOL:
-            pooled = evaluation
-        elif evaluation.run_id:
-            found.setdefault(evaluation.run_id, []).append(evaluation)
+    found: dict[int, list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        if evaluation.run_id:
+            found[evaluation.run_id].append(evaluation)
     parts = []
     for index, part in enumerate(study.parts):
-        run = runs.get(index)
+        one = by_part.get(index)
         posts = study.posts[index] if study.posts else {}
-        asked = found.get(run.pk, []) if run else []
-        parts.append(Part(index + 1, part_in_words(part), posts, run, asked, asked_on))
-    return Watch(study, parts, pooled)
+        parts.append(Part(index + 1, part_in_words(part), posts, one, found[one.pk] if one else [], asked_on))
+    pooled = [evaluation for evaluation in evaluations if evaluation.split == On.POOL]
+    return Watch(study, parts, pooled[-1] if pooled else None)

@@ -50,7 +50,9 @@ def doubt(request: HttpRequest, project: Project, pk: int, item: int) -> HttpRes
     if sent:
         messages.success(request, "Its label waits for people now.")
     else:
-        messages.warning(request, "It was not sent: people look at it already, it has no label now, or it is gone.")
+        messages.warning(
+            request, "It was not sent: people look at it already, it has another label now or none, or it is gone."
+        )
     return redirect(f"{reverse('evaluation_posts', args=[project.slug, pk])}?{query_of(request)}")
 
 

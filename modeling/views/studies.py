@@ -32,7 +32,7 @@ def listed(request: HttpRequest, project: Project) -> HttpResponse:
         found = found.filter(pk__lt=before)
     page = list(found[: A_PAGE + 1])
     context = {
-        "project": project, "watched": [watching.watch(study) for study in page[:A_PAGE]],
+        "project": project, "watched": watching.watch_all(page[:A_PAGE]),
         "older": page[A_PAGE - 1].pk if len(page) > A_PAGE else None,
         "is_live": any(not study.is_over for study in page),
     }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as site
 from django.core.signals import request_finished, request_started
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from annotate.models import User
 
@@ -21,6 +21,7 @@ AXE = (Path(__file__).parent.parent / "vendor" / "axe.min.js").read_text()
 RUN_AXE = """
 axe.run({resultTypes: ["violations"], rules: {"target-size": {enabled: true}}}).then((found) => found.violations)
 """
+expect.set_options(timeout=15_000)  # other tests may train models on the same two cores
 OFFLINE = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
     "--no-proxy-server",

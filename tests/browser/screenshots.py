@@ -1,4 +1,4 @@
-"""The pictures in README, taken of a running site with a dataset v1 and a run 1 in its demo project:
+"""The pictures in README, taken of a running site with a dataset v1, a run 1 and some evaluations in its demo project:
 make screenshots SITE=http://127.0.0.1:8000/login/1/…
 """
 
@@ -17,6 +17,7 @@ PAGES = {
     "review": "/p/demo/review",
     "dataset": "/p/demo/datasets/v1",
     "run": "/p/demo/runs/1",
+    "evaluations": "/p/demo/evaluations",
 }
 
 
