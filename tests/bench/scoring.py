@@ -17,7 +17,7 @@ from tests.bench.list_posts import WORDS
 
 ROUNDS, ONE_BY_ONE, BATCH = 3, 1, 16
 LABELS = ("bearish", "neutral", "very bullish indeed")
-SIDE = 448  # 256 tokens, as a picture of a post has them
+SIDE = 224
 
 
 def make_base(folder: Path, words: list[str]) -> Path:
