@@ -78,6 +78,7 @@ def test_by_keyboard_alone(page, dataset):
     page.get_by_role("link", name="Always the commonest label").press("Enter")
     page.get_by_role("link", name="Surest mistakes").press("Enter")
     expect(page.get_by_role("heading", name="Surest mistakes 20 match")).to_be_visible()
+    page.wait_for_load_state()  # keys are heard once the page's scripts have run
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
