@@ -23,6 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = {"DATABASE_URL", "VAR_DIR", "DEBUG", "SITE_URL", "TEST_DB", "SECRET_KEY"}
 
 
+def hear_hangups() -> None:
+    """Whoever ran the tests under nohup has them ignored, and so would all that the tests start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def manage(*arguments: str, **environment: str) -> dict[str, Any]:
     inherited = {name: value for name, value in os.environ.items() if name not in OURS}
     return {
@@ -59,6 +64,7 @@ class Running:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=hear_hangups,
             )
         assert soon(lambda: "Ctrl-C" in self.said or self.process.poll() is not None, 90), self.said
         assert self.process.poll() is None, self.said
