@@ -1,6 +1,6 @@
 """Whoever can be asked for the labels of posts: models as they were trained or are, voters, consensus, baselines."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from annotate.models import Project, Voter
@@ -54,10 +54,7 @@ class Predictor:
 
     def as_json(self) -> dict[str, Any]:
         """Only what differs from what is usual, so that the same predictor has the same key tomorrow."""
-        plain = asdict(replace(self, run=0, voter=0, study=0, model="", revision="", trust_remote_code=False, bits=0,
-                               merged=False, shots=0, batch=BATCH))  # fmt: skip
-        told = {name: value for name, value in asdict(self).items() if value != plain[name]}
-        return {"kind": self.kind, **told}
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     @property
     def needs_model(self) -> bool:
@@ -139,7 +136,7 @@ def changed(predictor: Predictor, **changes: Any) -> Predictor:
 
 
 def offered(project: Project) -> list[Predictor]:
-    """All that can be asked at once, the baselines first: what a page lists."""
+    """All that can be asked at once, the latest runs first and the baselines last: what a page lists."""
     runs = Run.objects.filter(project=project, state=RunState.DONE, study=None).order_by("-pk")[:50]
     voters = Voter.objects.filter(project=project, retired=None)
     several = [Predictor("consensus")] if len(voters) > 1 else []
