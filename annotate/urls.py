@@ -1,10 +1,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from modeling.api import router as datasets_api
-from modeling.api_evaluations import router as evaluations_api
-from modeling.api_runs import router as runs_api
-from modeling.api_studies import router as studies_api
+from modeling.api.datasets import router as datasets_api
+from modeling.api.evaluations import router as evaluations_api
+from modeling.api.runs import router as runs_api
+from modeling.api.studies import router as studies_api
 
 from .api import api, mounted
 from .views import (

@@ -6,10 +6,12 @@ from django.utils import timezone
 
 from annotate.models import User
 
-from . import dataset, doubts, previews, run_folder, runner
+from .datasets import dataset, previews
+from .doubting import doubts
 from .evaluation import evaluating
 from .models import Dataset, DoubtSearch, Evaluation, Preview, Run, Study
 from .studying import out_of_fold, studies
+from .training import run_folder, runner
 
 KEPT = timedelta(hours=1)
 

@@ -8,9 +8,9 @@ from PIL import ImageDraw
 
 from annotate import images
 from annotate.models import Image, Post, Project, Template
-from modeling import dataset
+from modeling.datasets import dataset
+from modeling.datasets.recipe import Recipe
 from modeling.models import Dataset
-from modeling.recipe import Recipe
 
 from .make import make_post, make_project, make_vote
 from .test_deciding import answer

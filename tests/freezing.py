@@ -3,9 +3,9 @@
 from typing import Any
 
 from annotate.models import Project, User
-from modeling import dataset
+from modeling.datasets import dataset
+from modeling.datasets.recipe import Recipe
 from modeling.models import Dataset
-from modeling.recipe import Recipe
 
 from .make import make_post, make_project, make_vote
 

@@ -15,11 +15,11 @@ from annotate.importing import doors
 from annotate.models import Disagreement, Image, Invitation, LabelStudioRun, Review, Role, Targeting, Template
 from labeling import runs, voters
 from labeling.voters import Makeup
-from modeling import dataset
+from modeling.datasets import dataset
+from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.models import Run, Study
-from modeling.recipe import Recipe
 
 from .make import make_member, make_post, make_project, make_user
 

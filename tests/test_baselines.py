@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from modeling import baselines, confident
+from modeling.doubting import confident
+from modeling.measures import baselines
 
 LABELS = ("bearish", "neutral", "bullish")
 WORDS = {

@@ -14,9 +14,9 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from annotate.models import Role
-from modeling import bundle, run_folder, runner, training_presets
+from modeling.datasets.recipe import Recipe
 from modeling.models import Run, RunPoint, RunState
-from modeling.recipe import Recipe
+from modeling.training import bundle, run_folder, runner, training_presets
 
 from .make import make_member, make_project
 from .test_dataset import freeze, make_posts

@@ -9,7 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 from statsmodels.stats.proportion import proportion_confint
 
-from modeling import calibration
+from modeling.measures import calibration
 
 NEAR = pytest.approx
 

@@ -11,9 +11,9 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.power import NormalIndPower
 
-from modeling.comparison import Difference, compare, needed, words
-from modeling.metrics import Answers
-from modeling.resampling import Figure
+from modeling.measures.comparison import Difference, compare, needed, words
+from modeling.measures.metrics import Answers
+from modeling.measures.resampling import Figure
 
 NEAR = pytest.approx
 PRIOR = np.array([0.2, 0.45, 0.35])

@@ -12,9 +12,10 @@ from django.utils import timezone
 from annotate import deciding, quality
 from annotate.audit import Span
 from annotate.models import Event, Image, Post, Template
-from modeling import composition, dataset, items, previews, tasks
+from modeling import tasks
+from modeling.datasets import composition, dataset, items, previews
+from modeling.datasets.recipe import Recipe
 from modeling.models import Dataset, DatasetItem, DatasetState, Preview
-from modeling.recipe import Recipe
 
 from .make import make_member, make_post, make_project, make_vote, numbers
 from .test_deciding import answer, say

@@ -7,7 +7,7 @@ from django.utils import timezone
 from annotate import removing
 from annotate.models import Disagreement, Review, Role
 from annotate.prose import MARKDOWN
-from modeling import card
+from modeling.datasets import card
 from modeling.markdown import fenced, plain
 from modeling.models import Dataset
 

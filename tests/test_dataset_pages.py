@@ -13,10 +13,11 @@ from django.utils import timezone
 
 from annotate import removing
 from annotate.models import Event, Role
-from modeling import comparing, dataset, listing, tasks
-from modeling.forms import RecipeForm
+from modeling import tasks
+from modeling.datasets import comparing, dataset, listing
+from modeling.datasets.recipe import Recipe
+from modeling.forms.datasets import RecipeForm
 from modeling.models import Dataset, DatasetState, Preview
-from modeling.recipe import Recipe
 
 from .freezing import LABELS, freeze, make_settled
 from .make import make_label, make_member, make_post, make_project
@@ -113,7 +114,7 @@ def test_what_an_address_leaves_out_is_as_usual(project, client):
 
 
 def test_a_large_project_is_counted_by_a_task(client, project, monkeypatch):
-    monkeypatch.setattr("modeling.previews.FEW", 10)
+    monkeypatch.setattr("modeling.datasets.previews.FEW", 10)
     page = client.get(f"/p/{project.slug}/datasets/preview")
     assert page.context["counting"] == 32
     assert "Counting 32 posts" in words_of(page)

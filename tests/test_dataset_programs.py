@@ -7,9 +7,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from annotate.models import Role
-from modeling import card, dataset, tasks
+from modeling import tasks
+from modeling.datasets import card, dataset
+from modeling.datasets.recipe import Recipe
 from modeling.models import Dataset, DatasetState
-from modeling.recipe import Recipe
 
 from .freezing import freeze, make_settled
 from .make import make_member
@@ -95,7 +96,7 @@ def test_stopped_by_hand_it_leaves_nothing(project, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("modeling.dataset.seal", stop)
+    monkeypatch.setattr("modeling.datasets.dataset.seal", stop)
     with pytest.raises(CommandError, match="nothing was frozen"):
         run("--project", "memes", "--name", "v1")
     assert not Dataset.objects.exists()
@@ -127,7 +128,7 @@ def test_a_program_freezes_and_reads(client, project, api):
 def test_a_program_previews(client, project, api, monkeypatch):
     told = client.get(f"{api}/preview?cap=bullish=2&cap=neutral=3&sources=consensus").json()
     assert told["composition"]["splits"]["train"]["labels"]["bullish"] == 2
-    monkeypatch.setattr("modeling.previews.FEW", 0)
+    monkeypatch.setattr("modeling.datasets.previews.FEW", 0)
     answer = client.get(f"{api}/preview?size=7")
     assert (answer.status_code, answer.json()) == (202, {"counting": 32})
 

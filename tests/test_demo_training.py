@@ -6,9 +6,9 @@ import pytest
 
 from annotate import first_start
 from annotate.models import Project
-from modeling import runner, training_presets
+from modeling.datasets.recipe import Recipe
 from modeling.models import RunState
-from modeling.recipe import Recipe
+from modeling.training import runner, training_presets
 
 from .test_dataset import freeze
 

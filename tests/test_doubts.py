@@ -15,8 +15,10 @@ from django_q.models import OrmQ
 from annotate import queue, removing
 from annotate.models import Disagreement, Post, Role
 from annotate.models.review import Why
-from modeling import baselines, doubted, doubts, tasks
-from modeling.baselines import OutOfFold
+from modeling import tasks
+from modeling.doubting import doubted, doubts
+from modeling.measures import baselines
+from modeling.measures.baselines import OutOfFold
 from modeling.models import DoubtSearch
 
 from .freezing import freeze

@@ -13,11 +13,11 @@ from django.utils import timezone
 from annotate.models import Event, Project
 from annotate.removing import remove
 from labeling.examples import Examples
-from modeling import run_folder, runner, training_presets
+from modeling.datasets.recipe import Recipe
 from modeling.evaluation import answers, asked, evaluating, folder, measuring, predictors
 from modeling.evaluation.predictors import Predictor
 from modeling.models import Comparison, Dataset, Evaluation, EvaluationState, Prediction, Run, RunState
-from modeling.recipe import Recipe
+from modeling.training import run_folder, runner, training_presets
 
 from .make import make_post, make_project, make_vote
 from .test_dataset import freeze

@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.models import Event, Role
-from modeling import comparison
 from modeling.evaluation import evaluating, leaderboard, posts
 from modeling.evaluation.predictors import Predictor
+from modeling.measures import comparison
 from modeling.models import Comparison, Evaluation, EvaluationState, Run, RunState
 
 from .make import make_member, make_project

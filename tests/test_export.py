@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 
 from annotate import images, removing
 from annotate.models import Post
-from modeling import card, items
 from modeling.chat import Chat
+from modeling.datasets import card, items
 from modeling.export import zipping
 from modeling.export.formats import FORMATS, Member, NotExported, Options, stream
 from modeling.models import Dataset, DatasetItem, DatasetState

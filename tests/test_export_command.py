@@ -10,7 +10,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 
-from modeling import items
+from modeling.datasets import items
 from modeling.export import formats
 from modeling.export.formats import NotExported, Options, Written, stream, write_to
 from modeling.models import Dataset

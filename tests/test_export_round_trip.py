@@ -9,7 +9,7 @@ from annotate.images import path_of
 from annotate.importing.running import carry_out
 from annotate.models import ImportRun, Review
 from annotate.models.importing import ImportState
-from modeling import items
+from modeling.datasets import items
 from modeling.export.formats import Options, write_to
 
 from .exporting import LABELS, frozen, hostile_project

@@ -2,11 +2,11 @@
 
 import pytest
 
-from modeling import estimates, fitting, training_presets
-from modeling.fitting import Card
 from modeling.gpu.config import Config
 from modeling.gpu.families import FAMILIES
 from modeling.gpu.shapes import SHAPES
+from modeling.training import estimates, fitting, training_presets
+from modeling.training.fitting import Card
 
 SEVEN = "Qwen/Qwen2.5-VL-7B-Instruct"
 SIZES = [size for family in FAMILIES for size in family.sizes if size.hub in SHAPES]

@@ -39,10 +39,10 @@ from annotate.pace import today
 from annotate.queue import Seat
 from annotate.story import story_of
 from labeling.models import Replacement
-from modeling import dataset, items
+from modeling.datasets import dataset, items
+from modeling.datasets.recipe import Recipe
 from modeling.export import formats as exports
 from modeling.export.members import Options
-from modeling.recipe import Recipe
 from tests.exporting import HOSTILE
 from tests.make import PASSWORD, make_label, make_member, make_post, make_project, make_user, make_vote
 from tests.test_import import bring_in, picture, report_of

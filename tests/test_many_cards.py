@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from modeling import run_settings, runner
 from modeling.child import child
 from modeling.gpu import many_cards
 from modeling.gpu.config import Config
+from modeling.training import run_settings, runner
 from tests import tiny_families
 from tests.run_folders import make_run, receipt, told
 

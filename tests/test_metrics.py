@@ -21,9 +21,9 @@ from sklearn.metrics import (
 from sklearn.model_selection import RepeatedStratifiedKFold
 from statsmodels.stats.proportion import proportion_confint
 
-from modeling.calibration import apply, losses
-from modeling.metrics import Answers, Lot, Measured, Slice, measure, slice_figures
-from modeling.resampling import Figure
+from modeling.measures.calibration import apply, losses
+from modeling.measures.metrics import Answers, Lot, Measured, Slice, measure, slice_figures
+from modeling.measures.resampling import Figure
 
 NEAR = pytest.approx
 NAMES = ("bearish", "neutral", "bullish")

@@ -8,9 +8,9 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, default_storage
 
-from modeling import results, run_folder
 from modeling.gpu.hashing import hash_of
 from modeling.models import RunState
+from modeling.training import results, run_folder
 
 from .freezing import freeze, make_settled
 

@@ -11,7 +11,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.models import Role
-from modeling import (
+from modeling import tasks
+from modeling.forms.runs import like
+from modeling.gpu.config import Config
+from modeling.models import Run, RunPoint, RunState
+from modeling.models.run import this_machine
+from modeling.training import (
     nvidia,
     receipts,
     results,
@@ -19,14 +24,9 @@ from modeling import (
     run_settings,
     runner,
     starting,
-    tasks,
     training_presets,
     watching,
 )
-from modeling.forms_runs import like
-from modeling.gpu.config import Config
-from modeling.models import Run, RunPoint, RunState
-from modeling.models.run import this_machine
 
 from .freezing import LABELS, freeze, make_settled
 from .make import make_member, make_project

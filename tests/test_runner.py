@@ -17,10 +17,11 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from annotate.models import Event
-from modeling import results, run_folder, run_log, runner, tasks, training_presets
+from modeling import tasks
+from modeling.datasets.recipe import Recipe
 from modeling.gpu.config import Config
 from modeling.models import RESUMES, Run, RunPoint, RunState
-from modeling.recipe import Recipe
+from modeling.training import results, run_folder, run_log, runner, training_presets
 
 from .exporting import stored
 from .make import make_post, make_project, make_vote

@@ -9,8 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling import words
-from modeling.recipe import SOURCES, Recipe
-from modeling.splits import HOLDOUT, OUT, TEST, TRAIN, VALIDATION, WAS_TEST, WAS_TRAIN, WAS_VALIDATION, Known, choose
+from modeling.datasets.recipe import SOURCES, Recipe
+from modeling.datasets.splits import (
+    HOLDOUT,
+    OUT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    WAS_TEST,
+    WAS_TRAIN,
+    WAS_VALIDATION,
+    Known,
+    choose,
+)
 
 NAMES = ("bearish", "neutral", "bullish")
 

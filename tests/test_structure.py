@@ -16,8 +16,9 @@ NAMES_OF_NOTHING = {"utils", "util", "helpers", "services", "common", "core", "b
 PURE_NAMES = {
     "annotate": ("agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks", "reliability", "risk",
                  "spreadsheets", "verdict"),
-    "modeling": ("baselines", "calibration", "chat", "comparison", "composition", "confident", "fitting", "markdown",
-                 "metrics", "recipe", "resampling", "splits", "studying/parting", "words"),
+    "modeling": ("chat", "datasets/composition", "datasets/recipe", "datasets/splits", "doubting/confident", "markdown",
+                 "measures/baselines", "measures/calibration", "measures/comparison", "measures/metrics",
+                 "measures/resampling", "studying/parting", "training/fitting", "words"),
 }  # fmt: skip
 PURE = {f"{room}/{name}.py" for room, names in PURE_NAMES.items() for name in names}
 CARRIES = ("load", "grouping", "running", "doors", "votes", "coming_home", "leftovers")

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from annotate.models import Event, Project
 from annotate.models.importing import SILENCE
-from modeling import run_folder, runner, starting, tasks, training_presets
+from modeling import tasks
+from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.models import (
@@ -26,9 +27,9 @@ from modeling.models import (
     Study,
     StudyState,
 )
-from modeling.recipe import Recipe
 from modeling.studying import figures, out_of_fold, posts, studies
 from modeling.studying.studies import Plan, Refused
+from modeling.training import run_folder, runner, starting, training_presets
 
 from .make import make_post, make_project
 from .scripted_training import program
@@ -364,8 +365,8 @@ def test_a_curve_learns_from_more_and_more_and_is_measured_on_the_same(queued, q
     ((60, 60), r"says the same of all 120 posts"),
 ])  # fmt: skip
 def test_whether_more_posts_help_is_told_in_words(right, words):
-    from modeling import comparison
-    from modeling.metrics import Answers
+    from modeling.measures import comparison
+    from modeling.measures.metrics import Answers
 
     truth = np.arange(120) % 3
     more, fewer = (Answers(NAMES, truth, np.where(np.arange(120) < n, truth, (truth + 1) % 3), np.arange(120))

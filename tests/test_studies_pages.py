@@ -55,8 +55,8 @@ def test_time_and_money_of_all_parts_are_told_before_anything_starts(client):
 
 
 def test_cost_is_that_of_each_part_added_up(client, dataset):
-    from modeling import estimates, fitting, training_presets
     from modeling.studying import reckoning
+    from modeling.training import estimates, fitting, training_presets
 
     config = training_presets.named("qwen-qlora-24gb").configured()
     reckoned = reckoning.reckon(config, dataset, FOLDS)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from modeling.baselines import TooFew
+from modeling.measures.baselines import TooFew
 from modeling.studying import parting
 from modeling.studying.parting import Drawn, Posts
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from annotate import settling
 from annotate.models import Vote
-from modeling import baselines, calibration
-from modeling.items import Item, items
+from modeling.datasets.items import Item, items
+from modeling.datasets.renamed import was_called
+from modeling.measures import baselines, calibration
 from modeling.models import Dataset, Evaluation, On, Sees, Split, Study
-from modeling.renamed import was_called
 
 from .asked import asked_items, measured_items
 from .predictors import Predictor, study_of

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 
-from modeling.items import TO_TRAIN_WITH, Item, items
+from modeling.datasets.items import TO_TRAIN_WITH, Item, items
 from modeling.models import Evaluation, On, Split
 from modeling.studying import posts
 

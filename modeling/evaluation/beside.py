@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from django.db.models import Q
 
-from modeling import comparison
-from modeling.comparison import Difference
+from modeling.measures import comparison
+from modeling.measures.comparison import Difference
 from modeling.models import Comparison, Evaluation
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from annotate.models import Project
-from modeling import comparison
-from modeling.comparison import Difference
+from modeling.measures import comparison
+from modeling.measures.comparison import Difference
 from modeling.models import DatasetItem, Evaluation, On, Prediction
 
 from .beside import held_against

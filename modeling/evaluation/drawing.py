@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import ceil, floor, log2
 from typing import Any, NamedTuple, Self
 
-from modeling.calibration import Bin
+from modeling.measures.calibration import Bin
 
 LEAST_WIDE = 0.2  # of an axis
 WIDE = 0.55  # from which on every second tenth is enough

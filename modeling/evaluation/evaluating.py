@@ -15,10 +15,10 @@ from django_q.tasks import async_task
 
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
-from modeling import baselines, results, run_folder
 from modeling.child import Told, child, ended, looks
 from modeling.gpu.ask import Ask
 from modeling.gpu.progress import STOP
+from modeling.measures import baselines
 from modeling.models import (
     RESUMES,
     Dataset,
@@ -32,6 +32,7 @@ from modeling.models import (
     Sees,
     Study,
 )
+from modeling.training import results, run_folder
 
 from . import answers, asked, folder, measuring
 from .answers import Answer

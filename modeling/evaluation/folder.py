@@ -10,17 +10,17 @@ from typing import Any
 from django.conf import settings
 from django.db.models.functions import MD5
 
-from modeling import results, run_folder, training_presets
 from modeling.chat import Chat
+from modeling.datasets.items import Item, as_line, items_at
 from modeling.export import pictures
 from modeling.export.members import Member, gathered
 from modeling.gpu import tiny
 from modeling.gpu.ask import Ask
 from modeling.gpu.config import Config
-from modeling.items import Item, as_line, items_at
 from modeling.models import Dataset, Evaluation, Run, Sees, Split
-from modeling.run_folder import as_json
-from modeling.starting import usual_recipe
+from modeling.training import results, run_folder, training_presets
+from modeling.training.run_folder import as_json
+from modeling.training.starting import usual_recipe
 
 from .asked import asked_items
 from .predictors import Predictor, run_of

@@ -10,7 +10,7 @@ from django.db.models.fields.json import KT, KeyTransform
 from django.utils.http import urlencode
 
 from annotate.models import Project, Role, User
-from modeling.comparison import Difference
+from modeling.measures.comparison import Difference
 from modeling.models import Evaluation, EvaluationState, On, Sees
 
 from .beside import held_against, in_short

@@ -8,8 +8,8 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce
 
 from annotate.models import Project
-from modeling import training_presets
 from modeling.models import Sees
+from modeling.training import training_presets
 
 from .drawing import Curve, Point, curve
 from .leaderboard import FIGURES, TestSet

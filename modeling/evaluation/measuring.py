@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from django.db.models import Q
 from numpy.typing import NDArray
 
-from modeling import calibration, comparison, metrics
-from modeling.metrics import Answers
+from modeling.measures import calibration, comparison, metrics
+from modeling.measures.metrics import Answers
 from modeling.models import Comparison, Evaluation, EvaluationState
 
 from . import asked

@@ -12,9 +12,9 @@ from django.utils.http import urlencode
 from annotate import doubting
 from annotate.models import Disagreement, Project, User
 from annotate.models.review import Why
-from modeling import calibration
+from modeling.datasets.renamed import was_called
+from modeling.measures import calibration
 from modeling.models import Dataset, DatasetItem, Evaluation, Prediction
-from modeling.renamed import was_called
 
 from .answers import label_names
 from .measuring import LENGTHS, SOURCES

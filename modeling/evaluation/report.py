@@ -10,12 +10,12 @@ from django.utils import timezone
 from annotate.agreement import Cell
 from annotate.agreement_pictures import HeatMap, Square, heat_map
 from annotate.models import Project
-from modeling import receipts
-from modeling.comparison import Difference
-from modeling.metrics import Measured, OfLabel, Slice
+from modeling.measures.comparison import Difference
+from modeling.measures.metrics import Measured, OfLabel, Slice
 from modeling.models import Evaluation, EvaluationState, Sees
 from modeling.models.run import this_machine
-from modeling.run_log import end_of
+from modeling.training import receipts
+from modeling.training.run_log import end_of
 
 from . import evaluating, folder
 from .beside import held_against, in_short

@@ -10,11 +10,11 @@ import numpy as np
 from django.db.models import Q, QuerySet
 
 from annotate.spreadsheets import guarded
-from modeling import calibration, comparison
-from modeling.comparison import Difference
-from modeling.metrics import Measured
+from modeling.measures import calibration, comparison
+from modeling.measures.comparison import Difference
+from modeling.measures.metrics import Measured
+from modeling.measures.resampling import Figure
 from modeling.models import Comparison, Evaluation, On, Prediction
-from modeling.resampling import Figure
 
 from .answers import label_names
 from .posts import heat_of

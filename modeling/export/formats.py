@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from modeling import items
+from modeling.datasets import items
 from modeling.models import Dataset
 
 from . import imagefolder, jsonl, label_studio, llamafactory, llava, parquet, pictures, sharegpt, table, trl

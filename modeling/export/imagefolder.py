@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 
-from modeling import items
-from modeling.items import Item, as_line
+from modeling.datasets import items
+from modeling.datasets.items import Item, as_line
 from modeling.models import Dataset
 
 from . import pictures

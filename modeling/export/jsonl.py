@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from modeling import items
+from modeling.datasets import items
 from modeling.models import Dataset
 
 from . import pictures

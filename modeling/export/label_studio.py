@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annotate.label_studio import tasks
-from modeling.items import Item
+from modeling.datasets.items import Item
 from modeling.models import Dataset
 
 from . import pictures

@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import Any
 
 from modeling.chat import Chat
-from modeling.items import Item
+from modeling.datasets.items import Item
 from modeling.models import Dataset
 
 from . import pictures

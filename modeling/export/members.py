@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from modeling import card, items
-from modeling.items import Item
+from modeling.datasets import card, items
+from modeling.datasets.items import Item
 from modeling.models import Dataset, DatasetItem
 
 CHUNK = 1 << 17

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modeling import items
-from modeling.items import Item
+from modeling.datasets import items
+from modeling.datasets.items import Item
 from modeling.models import Dataset
 
 from . import pictures

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modeling.chat import Chat, reason_for
-from modeling.items import Item, as_line
+from modeling.datasets.items import Item, as_line
 from modeling.models import Dataset
 
 from . import pictures

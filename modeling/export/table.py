@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from annotate.spreadsheets import guarded
-from modeling.items import Item, as_line
+from modeling.datasets.items import Item, as_line
 from modeling.models import Dataset
 
 from . import pictures

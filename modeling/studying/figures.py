@@ -3,9 +3,9 @@
 from statistics import fmean, stdev
 from typing import Any
 
-from modeling import comparison
-from modeling.comparison import Difference
 from modeling.evaluation import measuring
+from modeling.measures import comparison
+from modeling.measures.comparison import Difference
 from modeling.models import Evaluation, On, Sees, Study, part_in_words
 
 TOLD = ("macro_f1", "accuracy", "balanced_accuracy", "log_loss")

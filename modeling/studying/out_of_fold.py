@@ -5,9 +5,10 @@ from django_q.tasks import async_task
 from numpy.typing import NDArray
 
 from annotate.models import User
-from modeling import calibration, doubts
-from modeling.baselines import OutOfFold
+from modeling.doubting import doubts
 from modeling.evaluation.answers import label_names
+from modeling.measures import calibration
+from modeling.measures.baselines import OutOfFold
 from modeling.models import DoubtSearch, On, Study, StudyState
 
 WINDOW = 5000

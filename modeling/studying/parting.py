@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modeling.baselines import TooFew, folds_for, parted
+from modeling.measures.baselines import TooFew, folds_for, parted
 
 VALIDATES = 0x80
 NOWHERE = 0x7F  # the locked test set; of a curve all that it does not learn from

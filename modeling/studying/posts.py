@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
-from modeling.items import WINDOW, Item, items, items_at
+from modeling.datasets.items import WINDOW, Item, items, items_at
 from modeling.models import Dataset, Run, Split, Study
 
 from .parting import Drawn, Numbers, Posts, curve, folds, positions

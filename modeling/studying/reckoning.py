@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from modeling import estimates, fitting
-from modeling.fitting import Estimate, OnCard
 from modeling.gpu import tiny
 from modeling.gpu.config import Config
 from modeling.models import Dataset, Split, StudyKind
+from modeling.training import estimates, fitting
+from modeling.training.fitting import Estimate, OnCard
 
 from .parting import TENTHS
 from .studies import Plan

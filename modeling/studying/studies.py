@@ -14,12 +14,12 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from annotate.models import Event, Project, User
-from modeling import runner, starting
-from modeling.baselines import TooFew
-from modeling.composition import weights_of
+from modeling.datasets.composition import weights_of
+from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.gpu.config import Config
+from modeling.measures.baselines import TooFew
 from modeling.models import (
     MOST_PARTS,
     Dataset,
@@ -33,7 +33,7 @@ from modeling.models import (
     StudyKind,
     StudyState,
 )
-from modeling.recipe import Recipe
+from modeling.training import runner, starting
 
 from . import figures, posts
 

@@ -10,9 +10,9 @@ from typing import Any
 from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
-from modeling import estimates, watching
-from modeling.fitting import Card
 from modeling.models import Evaluation, EvaluationState, On, Run, RunState, Study, StudyState, part_in_words
+from modeling.training import estimates, watching
+from modeling.training.fitting import Card
 
 from . import studies
 

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import bundle as room
 from modeling.models import Run
+from modeling.training import bundle as room
 
 
 def run_of(project: Project, pk: int) -> Run:

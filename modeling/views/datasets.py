@@ -11,17 +11,17 @@ from django.views.decorators.http import require_safe
 from annotate import prose
 from annotate.access import me, requires
 from annotate.models import Event, Project, Role
-from modeling import card as cards
-from modeling import drawing, listing, marks
-from modeling.card_text import SOURCE_NAMES
-from modeling.comparing import compare as compared
-from modeling.comparing import picture_of
-from modeling.composition import Composition
+from modeling.datasets import card as cards
+from modeling.datasets import drawing, listing, marks
+from modeling.datasets.card_text import SOURCE_NAMES
+from modeling.datasets.comparing import compare as compared
+from modeling.datasets.comparing import picture_of
+from modeling.datasets.composition import Composition
+from modeling.datasets.items import SPLITS, TO_TRAIN_WITH
+from modeling.datasets.recipe import Recipe
+from modeling.datasets.recipe_words import in_words
 from modeling.export import formats
-from modeling.items import SPLITS, TO_TRAIN_WITH
 from modeling.models import Dataset, Split
-from modeling.recipe import Recipe
-from modeling.recipe_words import in_words
 
 
 @require_safe

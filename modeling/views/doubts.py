@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import doubted, doubts
+from modeling.doubting import doubted, doubts
 from modeling.models import DoubtSearch, DoubtState
 
 from .datasets import frozen_in

@@ -12,11 +12,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import starting
 from modeling.evaluation import board_told, evaluating, leaderboard, learning, report
 from modeling.evaluation.predictors import KINDS
-from modeling.forms_evaluations import EvaluationForm
+from modeling.forms.evaluations import EvaluationForm
 from modeling.models import Evaluation, EvaluationState, Sees
+from modeling.training import starting
 
 TYPES = {"md": "text/markdown", "csv": "text/csv", "json": "application/json"}
 

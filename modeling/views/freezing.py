@@ -13,11 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import dataset as room
-from modeling import drawing, marks, previews
-from modeling.forms import FreezeForm, RecipeForm, query_of
+from modeling.datasets import dataset as room
+from modeling.datasets import drawing, marks, previews
+from modeling.datasets.recipe import Recipe
+from modeling.forms.datasets import FreezeForm, RecipeForm, query_of
 from modeling.models import Dataset
-from modeling.recipe import Recipe
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -10,9 +10,19 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import nvidia, receipts, results, run_folder, run_settings, runner, starting, training_presets, watching
-from modeling.comparing_runs import Beside
 from modeling.models import Run
+from modeling.training import (
+    nvidia,
+    receipts,
+    results,
+    run_folder,
+    run_settings,
+    runner,
+    starting,
+    training_presets,
+    watching,
+)
+from modeling.training.comparing_runs import Beside
 
 A_PAGE = 50
 

@@ -12,10 +12,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import forms_studies, starting
-from modeling.forms_studies import StudyForm
+from modeling.forms import studies as forms_studies
+from modeling.forms.studies import StudyForm
 from modeling.models import On, Study
 from modeling.studying import drawn, out_of_fold, studies, watching
+from modeling.training import starting
 
 from .runs import number, titles
 from .training import preview_of

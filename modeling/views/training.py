@@ -11,9 +11,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling import estimates, starting
-from modeling.forms_runs import RunForm, like
+from modeling.forms.runs import RunForm, like
 from modeling.gpu import tiny
+from modeling.training import estimates, starting
 
 from .runs import number
 

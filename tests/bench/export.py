@@ -54,12 +54,12 @@ def fill(name: str, posts: int, every: int) -> Any:
     """Pictures are each their own."""
     from django.db import connection
 
-    from modeling import card
-    from modeling.composition import Composition, Part
-    from modeling.dataset import facts_of
+    from modeling.datasets import card
+    from modeling.datasets.composition import Composition, Part
+    from modeling.datasets.dataset import facts_of
+    from modeling.datasets.recipe import Recipe
+    from modeling.datasets.splits import NAMES
     from modeling.models import Dataset, DatasetState
-    from modeling.recipe import Recipe
-    from modeling.splits import NAMES
     from tests.make import make_project
 
     project = make_project(name)

@@ -60,8 +60,8 @@ def measure(posts: int) -> None:
     ground.django_on_fresh_database("freeze")
     from django.db import connection
 
-    from modeling import dataset
-    from modeling.recipe import Recipe
+    from modeling.datasets import dataset
+    from modeling.datasets.recipe import Recipe
 
     project = fill(posts)
     with connection.cursor() as cursor:

@@ -34,8 +34,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from modeling import fitting, nvidia, training_presets
 from modeling.gpu.config import Config
+from modeling.training import fitting, nvidia, training_presets
 from tests.bench.gpu_child import ASKED, HUBS, LABELS, PATCHES, text_of
 
 RECIPE = "qwen-qlora-24gb"

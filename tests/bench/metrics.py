@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import f1_score
 
-from modeling.comparison import compare
-from modeling.metrics import Answers, Lot, measure
-from modeling.resampling import FloatArray, IntArray
+from modeling.measures.comparison import compare
+from modeling.measures.metrics import Answers, Lot, measure
+from modeling.measures.resampling import FloatArray, IntArray
 
 POSTS, SAMPLES, NAIVE = 100_000, 1000, 10
 SIMULATIONS = 1000

@@ -36,11 +36,12 @@ from annotate.models import (
 )
 from labeling.models import Failure, Part, VotingRun
 from labeling.voters import Makeup, create, revise
-from modeling import dataset, training_presets
+from modeling.datasets import dataset
+from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.models import Dataset, DoubtSearch, Evaluation, Run, RunPoint, Study
-from modeling.recipe import Recipe
+from modeling.training import training_presets
 from tests.make import make_member, make_post, make_project, make_user, make_vote
 
 # url name, what of `things` it shows, who looks at it

@@ -7,9 +7,10 @@ from django.db import connections
 from playwright.sync_api import expect
 
 from annotate.models import Role
-from modeling import run_folder, runner, tasks
+from modeling import tasks
 from modeling.models import Run, RunPoint, RunState
-from modeling.training_presets import named
+from modeling.training import run_folder, runner
+from modeling.training.training_presets import named
 from tests.freezing import freeze, make_settled
 from tests.make import make_member
 from tests.scripted_training import program

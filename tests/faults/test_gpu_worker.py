@@ -19,10 +19,10 @@ from django_q.signing import SignedPackage
 
 from annotate.models import Event, Role
 from annotate.models.importing import SILENCE
-from modeling import results, runner, training_presets
+from modeling.datasets.recipe import Recipe
 from modeling.gpu.hashing import hash_of
 from modeling.models import Run, RunState
-from modeling.recipe import Recipe
+from modeling.training import results, runner, training_presets
 from tests.exporting import stored
 from tests.make import make_member, make_post, make_project
 from tests.test_dataset import freeze

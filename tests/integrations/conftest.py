@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling import items
+from modeling.datasets import items
 from modeling.export.formats import Options, write_to
 from modeling.gpu import cpu_build
 from modeling.models import Dataset

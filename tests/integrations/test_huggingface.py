@@ -17,8 +17,8 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 from trl.data_utils import is_conversational, prepare_multimodal_messages
 
-from modeling import items
 from modeling.chat import Chat
+from modeling.datasets import items
 from modeling.gpu import tiny
 
 SIDE, PATCH = 56, 14

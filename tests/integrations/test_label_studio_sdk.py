@@ -5,7 +5,7 @@ import json
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from modeling import items
+from modeling.datasets import items
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modeling import items
 from modeling.chat import Chat
+from modeling.datasets import items
 
 READER = Path(__file__).parent / "read_with_llamafactory.py"
 

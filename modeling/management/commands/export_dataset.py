@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from modeling import items
+from modeling.datasets import items
 from modeling.export.formats import FORMATS, NotExported, Options, Written, write_to
 from modeling.export.pictures import MISSING
 from modeling.models import Dataset

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from modeling import doubted, doubts
+from modeling.doubting import doubted, doubts
 from modeling.models import Dataset, DoubtSearch, DoubtState
 
 SHOWN = 10

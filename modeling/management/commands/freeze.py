@@ -4,12 +4,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling import asking, dataset, marks
-from modeling.card_text import SPLIT_NAMES, how_wrong
-from modeling.composition import Composition, thin
+from modeling.datasets import asking, dataset, marks
+from modeling.datasets.card_text import SPLIT_NAMES, how_wrong
+from modeling.datasets.composition import Composition, thin
+from modeling.datasets.recipe import SOURCES, Recipe
+from modeling.datasets.splits import REASONS
 from modeling.models import Dataset
-from modeling.recipe import SOURCES, Recipe
-from modeling.splits import REASONS
 
 
 class Command(BaseCommand):

@@ -3,8 +3,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from modeling import bundle
 from modeling.models import Run
+from modeling.training import bundle
 
 
 class Command(BaseCommand):

@@ -3,11 +3,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling import runner, starting, training_presets
 from modeling.gpu.config import Config
 from modeling.models import Dataset, Evaluation, Run, Study, StudyState
 from modeling.studying import studies, told
 from modeling.studying.studies import Plan
+from modeling.training import runner, starting, training_presets
 
 from .train import setting
 

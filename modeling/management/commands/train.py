@@ -4,8 +4,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling import run_folder, runner, starting, training_presets
 from modeling.models import Run, RunState
+from modeling.training import run_folder, runner, starting, training_presets
 
 
 class Command(BaseCommand):

@@ -1,0 +1,1 @@
+"""What programs ask, one file a subject."""

@@ -1,0 +1,1 @@
+"""What is known of posts, frozen: chosen, split, copied, sealed, read."""

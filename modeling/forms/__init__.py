@@ -1,0 +1,1 @@
+"""What pages ask, one file a subject."""

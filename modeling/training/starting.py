@@ -1,0 +1,110 @@
+"""What a run is started with: a dataset, a recipe, a base model, and what differs from the recipe."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from annotate.models import Project, User
+from modeling.datasets.composition import weights_of
+from modeling.datasets.recipe import Recipe
+from modeling.gpu import tiny
+from modeling.gpu.config import Config
+from modeling.gpu.families import FAMILIES, Family, Size
+from modeling.models import Dataset, Run
+
+from . import runner, training_presets
+from .training_presets import TrainingPreset
+
+USUAL = "qwen-qlora-24gb"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+NOT_A_MODEL = "Write a name on the hub as owner/name, a folder from its root as /models/name, or tiny."
+NO_CODE_OF_OTHERS = "Only a site admin may let a model’s own code run on the machine that trains."
+CONFIG = TypeAdapter(Config)
+
+
+class NotUnderstood(Exception):
+    """The words are for whoever asked."""
+
+
+def trainable(project: Project) -> list[Dataset]:
+    """Frozen, with something to learn from; the latest first."""
+    frozen = project.datasets.frozen().select_related("project").defer("told")
+    return [dataset for dataset in frozen if dataset.composition["splits"]["train"]["posts"]]
+
+
+def usual_recipe(model: str = "") -> str:
+    return "tiny" if model == tiny.NAME else USUAL
+
+
+def weights_for(preset: TrainingPreset, dataset: Dataset) -> dict[str, float]:
+    """The dataset's own, or balanced ones where the recipe wants rare labels to weigh more."""
+    own: dict[str, float] = dataset.facts.get("weights", {})
+    if own or not preset.balanced_weights:
+        return own
+    balanced = weights_of(Recipe(balanced=True), dataset.composition["splits"]["train"]["labels"])
+    return balanced if set(balanced.values()) != {1.0} else {}
+
+
+def as_recipe_says(preset: TrainingPreset, dataset: Dataset, model: str = "") -> Config:
+    return replace(preset.configured(model), weights=weights_for(preset, dataset))
+
+
+def configured(dataset: Dataset, recipe: str, model: str, changes: Mapping[str, Any]) -> Config:
+    """As programs write it: a value of the wrong kind is told by its name."""
+    try:
+        preset = training_presets.named(recipe or usual_recipe(model))
+        told = as_recipe_says(preset, dataset, model).as_json()
+        if unknown := sorted(changes.keys() - told.keys()):
+            raise ValueError(f"“{unknown[0]}” is nothing that can be set; there are {', '.join(sorted(told))}.")
+        return CONFIG.validate_python({**told, **changes})
+    except ValidationError as problem:
+        raise NotUnderstood(first_of(problem)) from problem
+    except ValueError as problem:
+        raise NotUnderstood(str(problem)) from problem
+
+
+def first_of(problem: ValidationError) -> str:
+    error = problem.errors()[0]
+    if told := error.get("ctx", {}).get("error"):
+        return str(told)
+    return f"“{'.'.join(map(str, error['loc']))}”: {error['msg']}."
+
+
+def begin(project: Project, by: User, dataset: Dataset, config: Config, recipe: str, away: bool = False) -> Run:
+    if problem := problem_with_model(config.model) or problem_with_code(by, config):
+        raise runner.Refused(problem)
+    return runner.start(project, by, dataset, config, recipe, away=away)
+
+
+def resume(run: Run, by: User) -> bool:
+    """What a dead worker left is taken up by itself within a minute, and by this at once."""
+    if run.is_silent:
+        runner.enqueue(run)
+        return True
+    return runner.resume(run, by)
+
+
+# --- Base models
+
+
+def problem_with_model(model: str) -> str:
+    named = model == tiny.NAME or model.startswith("/") or HUB_NAME.fullmatch(model)
+    return "" if named else NOT_A_MODEL
+
+
+def problem_with_code(by: User, config: Config) -> str:
+    return NO_CODE_OF_OTHERS if config.trust_remote_code and not by.is_superuser else ""
+
+
+def known(model: str) -> tuple[Family, Size] | None:
+    return next(((family, size) for family in FAMILIES for size in family.sizes if size.hub == model), None)
+
+
+def suggestions() -> list[tuple[str, str]]:
+    """Names on the hub, each with what it is."""
+    sizes = [(family, size) for family in FAMILIES for size in family.sizes]
+    told = [(size.hub, f"{family.title}, {size.billions:g} billion parameters") for family, size in sizes]
+    return [*told, (tiny.NAME, "random, made on the spot: only to walk the loop without a card")]
