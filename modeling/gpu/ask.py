@@ -8,6 +8,11 @@ from typing import Any, Self
 
 BITS = (0, 4, 8, 16)  # 0: as it was trained
 MOST_SHOWN = 32
+END = "end"  # beside portions of posts: there are no more to come
+
+
+def portion_at(folder: Path, number: int) -> Path:
+    return folder / "posts" / f"asked-{number:06}.jsonl"
 
 
 @dataclass(frozen=True)

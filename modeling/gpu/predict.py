@@ -4,6 +4,10 @@ The folder holds config.json as training has it, ask.json, labels.json, posts/as
 posts/shown.jsonl (examples with their answers), and the pictures they name. Into it goes predictions.jsonl, a line a
 post: its number, and for each label the log-probability of the whole answer. What stands there is not asked again. No
 line of asked.jsonl says what the answer should be: whoever asks does not know.
+
+Where there are too many posts to lie on the disk at once, they come in portions: asked-000001.jsonl and so on, each
+written while the one before is being asked, and a file `end` after the last. Whoever writes them takes away, with its
+pictures, what is answered.
 """
 
 import json
@@ -12,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ cpu_build.prepare()
 import torch  # noqa: E402
 
 from modeling.gpu import families, tiny  # noqa: E402
-from modeling.gpu.ask import Ask  # noqa: E402
+from modeling.gpu.ask import END, Ask, portion_at  # noqa: E402
 from modeling.gpu.batches import BadBatch  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
 from modeling.gpu.encoders import Encoder, Post, encoder_of  # noqa: E402
@@ -33,6 +37,7 @@ from modeling.gpu.scoring import in_batches, score  # noqa: E402
 
 FILE = "predictions.jsonl"
 CHUNK = 512  # posts, sorted by length among themselves, so that a batch is little padding
+LOOK_EVERY = 0.1  # seconds, for the next portion
 NEVER = -1e9  # of a label that is no candidate for a post
 EXPECTED = (BadBatch, CannotLoad, families.Unknown, ValueError)
 
@@ -59,6 +64,33 @@ def main(folder: Path) -> None:
 
 
 def predict(folder: Path, progress: Progress) -> None:
+    asker = asker_in(folder, progress)
+    done = answered(folder / FILE)
+    total = 0 if come_in_portions(folder) else len(done) + sum(1 for _ in left(asked_at_once(folder), done))
+    progress.write("state", doing="asking", done=len(done), of=total)
+    began, before = time.monotonic(), len(done)
+    with (folder / FILE).open("ab") as file:
+        for posts in chunks(folder, done, progress):
+            for lines in asker.ask(posts):
+                file.write(b"".join(lines))
+                file.flush()
+                before += len(lines)
+                rate = (before - len(done)) / max(1e-9, time.monotonic() - began)
+                progress.write("asked", done=before, of=total, rate=round(rate, 2), memory=memory())
+                if progress.stop_asked:
+                    break
+            if progress.stop_asked:
+                break
+        os.fsync(file.fileno())
+    if progress.stop_asked:
+        progress.write("stopped", done=before)
+        return
+    seconds = round(time.monotonic() - began, 2)
+    progress.write("done", done=before, used=asker.used, seconds=seconds, asked=before - len(done), memory=memory())
+
+
+def asker_in(folder: Path, progress: Progress) -> "Asker":
+    """The model that the folder tells of, loaded and ready to be asked."""
     progress.write("state", doing="loading the model")
     config, ask = Config.read(folder), Ask.read(folder)
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
@@ -68,27 +100,7 @@ def predict(folder: Path, progress: Progress) -> None:
     encoder = encoder_of(loaded.processor, folder, loaded.family, shown=shown(folder))
     if encoder.shown and not encoder.takes_examples:
         raise CannotLoad(f"{loaded.family.title} reads one post and no conversation: it cannot be shown examples.")
-    asker = Asker(loaded.model, encoder, labels, ask.batch)
-    done = answered(folder / FILE)
-    total = len(done) + sum(1 for _ in left(folder, done))
-    progress.write("state", doing="asking", done=len(done), of=total)
-    began, before = time.monotonic(), len(done)
-    with (folder / FILE).open("ab") as file:
-        for posts in chunks(left(folder, done)):
-            for lines in asker.ask(posts):
-                file.write(b"".join(lines))
-                file.flush()
-                before += len(lines)
-                rate = (before - len(done)) / max(1e-9, time.monotonic() - began)
-                progress.write("asked", done=before, of=total, rate=round(rate, 2), memory=memory())
-                if progress.stop_asked:
-                    os.fsync(file.fileno())
-                    progress.write("stopped", done=before)
-                    return
-        os.fsync(file.fileno())
-    seconds = round(time.monotonic() - began, 2)
-    used = loaded.used | {"merged": ask.merged, "batch": asker.batch, "shown": len(encoder.shown)}
-    progress.write("done", done=before, used=used, seconds=seconds, asked=before - len(done), memory=memory())
+    return Asker(loaded, encoder, labels, ask)
 
 
 def loaded_for(config: Config, ask: Ask, folder: Path) -> Loaded:
@@ -122,13 +134,34 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, file)
 
 
-def left(folder: Path, done: set[int]) -> Iterator[dict[str, Any]]:
-    return (post for post in lines(folder / "posts" / "asked.jsonl") if post["number"] not in done)
+def chunks(folder: Path, done: set[int], progress: Progress) -> Iterator[list[dict[str, Any]]]:
+    for path in portions(folder, progress) if come_in_portions(folder) else [asked_at_once(folder)]:
+        posts = left(path, done)
+        while some := list(islice(posts, CHUNK)):
+            yield sorted(some, key=lambda post: len(post["user"]))
 
 
-def chunks(posts: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while some := list(islice(posts, CHUNK)):
-        yield sorted(some, key=lambda post: len(post["user"]))
+def left(path: Path, done: set[int]) -> Iterator[dict[str, Any]]:
+    return (post for post in lines(path) if post["number"] not in done)
+
+
+def asked_at_once(folder: Path) -> Path:
+    return folder / "posts" / "asked.jsonl"
+
+
+def come_in_portions(folder: Path) -> bool:
+    return not asked_at_once(folder).exists()
+
+
+def portions(folder: Path, progress: Progress) -> Iterator[Path]:
+    """As they come, until the last was written or somebody asks us to stop."""
+    for number in count(1):
+        path = portion_at(folder, number)
+        while not path.exists():
+            if progress.stop_asked or ((folder / "posts" / END).exists() and not path.exists()):
+                return
+            time.sleep(LOOK_EVERY)
+        yield path
 
 
 def answered(path: Path) -> set[int]:
@@ -153,10 +186,16 @@ def answered(path: Path) -> set[int]:
 class Asker:
     """A batch that is too large for the card is halved, and so are those after it."""
 
-    def __init__(self, model: Any, encoder: Encoder, labels: Sequence[dict[str, str]], batch: int) -> None:
-        self.model, self.encoder, self.batch = model, encoder, batch
+    def __init__(self, loaded: Loaded, encoder: Encoder, labels: Sequence[dict[str, str]], ask: Ask) -> None:
+        self.model, self.encoder, self.batch = loaded.model, encoder, ask.batch
+        self.loaded_as = loaded.used | {"merged": ask.merged, "shown": len(encoder.shown)}
         self.names = [label["name"] for label in labels]
         self.answers = [encoder.answer(label["answer"]) for label in labels]
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """For whoever reads the figures: by what it was asked."""
+        return self.loaded_as | {"batch": self.batch}
 
     def ask(self, posts: Sequence[Post]) -> Iterator[list[bytes]]:
         columns = {"image": [post["image"] for post in posts]}
