@@ -3,16 +3,16 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from django.db import connection, transaction
 
 from . import weighing
-from .consensus import Ballot, Outcome, Rule, Weights, decide
+from .consensus import WAITING, Ballot, Outcome, Rule, Weights, decide
 from .models import Disagreement, Label, LabelSource, Post, Project, State, Voter
 from .models.review import Stream, Why
 
-# A label from one of these stands, whatever machines say.
+# A label from one of these stands, whatever machines say. One that a tuned model gave stands until voters agree.
 BY_PEOPLE = (LabelSource.REVIEW, LabelSource.IMPORT)
 
 
@@ -20,15 +20,16 @@ def settle(project: Project, posts: Sequence[int]) -> None:
     """Call inside the transaction that stored the votes, so that no vote is ever seen without its consequence."""
     lock(posts)
     rule = Ruling.of(project)
-    by_people: dict[int, int] = {}
+    standing: dict[int, int] = {}
     outcomes: dict[int, Outcome] = {}
     counts: dict[int, int] = {}
     for post, stands, votes, ballots in ballots_on(posts):
-        if stands:
-            by_people[post] = votes
+        outcome = WAITING if stands == "people" else rule.decide(ballots)
+        if stands == "people" or (stands == "model" and not outcome.is_settled):
+            standing[post] = votes
         else:
-            outcomes[post], counts[post] = rule.decide(ballots), votes
-    count_votes(by_people)
+            outcomes[post], counts[post] = outcome, votes
+    count_votes(standing)
     write(outcomes, counts)
     follow_up(project, outcomes)
 
@@ -67,14 +68,18 @@ def lock(posts: Sequence[int]) -> None:
         cursor.execute("SELECT FROM annotate_post WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(posts)])
 
 
-def ballots_on(posts: Sequence[int]) -> Iterable[tuple[int, bool, int, dict[int, Ballot]]]:
-    """Of each post: whether what people said of it stands, how many votes it has, and those that consensus hears."""
+Stands = Literal["people", "model", ""]
+
+
+def ballots_on(posts: Sequence[int]) -> Iterable[tuple[int, Stands, int, dict[int, Ballot]]]:
+    """Of each post: whose word on it stands, how many votes it has, and those that consensus hears."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT post.id, post.label_source = ANY(%s) OR post.state = 'aside', count(*),
-                   array_agg(vote.voter_id) FILTER (WHERE voter.retired IS NULL),
-                   array_agg(vote.label_id) FILTER (WHERE voter.retired IS NULL),
-                   array_agg(vote.confidence) FILTER (WHERE voter.retired IS NULL)
+            """SELECT post.id, CASE WHEN post.label_source = ANY(%s) OR post.state = 'aside' THEN 'people'
+                     WHEN post.label_source = 'model' THEN 'model' ELSE '' END, count(*),
+                   array_agg(vote.voter_id) FILTER (WHERE voter.retired IS NULL AND voter.heard),
+                   array_agg(vote.label_id) FILTER (WHERE voter.retired IS NULL AND voter.heard),
+                   array_agg(vote.confidence) FILTER (WHERE voter.retired IS NULL AND voter.heard)
                FROM annotate_post AS post JOIN annotate_vote AS vote ON vote.post_id = post.id
                JOIN annotate_voter AS voter ON voter.id = vote.voter_id
                WHERE post.id = ANY(%s) GROUP BY post.id""",
@@ -197,18 +202,20 @@ def close(posts: Collection[int]) -> None:
         )
 
 
-def draw_audits(project: Project, settled: Collection[int]) -> None:
+def draw_audits(project: Project, settled: Collection[int], rate: float | None = None) -> None:
     """A uniform sample of what machines agree on, from the first settled post on, that people check without knowing.
 
-    Whether a post is drawn depends on nothing but its number: settling it again never draws again.
+    Whether a post is drawn depends on nothing but its number: settling it again never draws again. `rate` is the
+    project's, unless what was settled has one of its own.
     """
-    drawn = [post for post in settled if lot("audit", project.pk, post) < project.audit_rate]
+    rate = project.audit_rate if rate is None else rate
+    drawn = [post for post in settled if lot("audit", project.pk, post) < rate]
     known = set(Disagreement.objects.filter(post__in=drawn, why=Why.AUDIT).values_list("post_id", flat=True))
     Disagreement.objects.bulk_create(
         [
             Disagreement(
                 project=project, post_id=post, why=Why.AUDIT, stream=Stream.AUDIT, wanted=2,
-                rank=lot("order", project.pk, post), inclusion=project.audit_rate,
+                rank=lot("order", project.pk, post), inclusion=rate,
             )
             for post in drawn
             if post not in known

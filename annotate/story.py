@@ -29,7 +29,8 @@ OPENED = {
 
 
 def story_of(post: Post, reader: Reader) -> list[Chapter]:
-    chapters = [imported(post, reader), *voted(post), *settled_by_votes(post), *people(post, reader)]
+    settled = [*settled_by_votes(post), *settled_by_model(post)]
+    chapters = [imported(post, reader), *voted(post), *settled, *people(post, reader)]
     return sorted(chapters, key=lambda chapter: chapter.at)
 
 
@@ -59,6 +60,17 @@ def settled_by_votes(post: Post) -> list[Chapter]:
     return [Chapter(last or post.created, "Settled", f"The voters agree on {label.name}.")]
 
 
+def settled_by_model(post: Post) -> list[Chapter]:
+    """What a tuned model of ours settled was never a matter of agreement."""
+    waited = Disagreement.objects.filter(post=post, was_source=LabelSource.MODEL).select_related("was_label")
+    labels = [post.label] if post.label_source == LabelSource.MODEL else [one.was_label for one in waited[:1]]
+    told = post.votes.filter(voter__heard=False, label__in=[label for label in labels if label])
+    return [
+        Chapter(vote.created, "Settled", f"{vote.voter} was sure of {vote.label}.")
+        for vote in told.select_related("voter", "label").order_by("-created")[:1]
+    ]
+
+
 def settled_before(waited: list[Disagreement]) -> Label | None:
     """What stood when people looked at it again."""
     return next((one.was_label for one in waited if one.was_source == LabelSource.CONSENSUS), None)
@@ -78,7 +90,7 @@ def people(post: Post, reader: Reader) -> Iterator[Chapter]:
         for answer in answers:
             if answer.disagreement_id == disagreement.pk:
                 yield Chapter(answer.at, answer_title(answer), review=answer)
-        yield from ended(disagreement)
+        yield from ended(disagreement, post)
 
 
 def brought_along(disagreement: Disagreement, answers: Iterable[Review]) -> Iterator[Chapter]:
@@ -96,14 +108,22 @@ def answer_title(answer: Review) -> str:
     return f"{who} decided, as a lead" if answer.final else f"{who} answered"
 
 
-def ended(disagreement: Disagreement) -> Iterator[Chapter]:
+# How a post ended that waited for people and was decided by nobody, by where its label is from.
+AFTER_ALL = {
+    LabelSource.CONSENSUS: ("Settled after all", "The voters agree by now."),
+    LabelSource.MODEL: ("Settled after all", "A tuned model is sure of it."),
+    LabelSource.NONE: ("No longer asked", "What had sent it to people was taken back."),
+}
+
+
+def ended(disagreement: Disagreement, post: Post) -> Iterator[Chapter]:
     at = disagreement.closed
     if at and disagreement.instead:
         yield Chapter(at, "Set aside by people", f"{disagreement.get_instead_display()}.")
     elif at and disagreement.was_state:
         yield Chapter(at, "Settled by people", compared(disagreement.label, disagreement.was_label))
     elif at and disagreement.why not in OPENED:
-        yield Chapter(at, "Settled after all", "The voters agree by now.")
+        yield Chapter(at, *AFTER_ALL.get(LabelSource(post.label_source), AFTER_ALL[LabelSource.CONSENSUS]))
 
 
 def compared(label: Label | None, was: Label | None) -> str:

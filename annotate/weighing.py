@@ -18,7 +18,9 @@ def fit(project: Project) -> bool:
     import pandas as pd
     from crowdkit.aggregation import DawidSkene
 
-    votes = Vote.objects.filter(voter__project=project, label__isnull=False).order_by("post_id")[:MOST]
+    votes = Vote.objects.filter(voter__project=project, voter__heard=True, label__isnull=False).order_by("post_id")[
+        :MOST
+    ]
     table = pd.DataFrame(votes.values_list("post_id", "voter_id", "label_id"), columns=["task", "worker", "label"])
     if table["worker"].nunique() < ENOUGH_FOR_MAJORITY or table["label"].nunique() < 2:
         return False

@@ -9,7 +9,8 @@ from annotate.models import User
 from .datasets import dataset, previews
 from .doubting import doubts
 from .evaluation import evaluating
-from .models import Dataset, DoubtSearch, Evaluation, Preview, Run, Study
+from .models import Dataset, DoubtSearch, Evaluation, PreLabelling, Preview, Run, Study
+from .prelabelling import prelabelling
 from .studying import out_of_fold, studies
 from .training import run_folder, runner
 
@@ -53,11 +54,17 @@ def find_doubts(pk: int) -> None:
         doubts.carry_out(search)
 
 
+def prelabel(pk: int) -> None:
+    if waiting := PreLabelling.objects.select_related("project", "run__dataset__project", "by").filter(pk=pk).first():
+        prelabelling.carry_out(waiting)
+
+
 def every_minute() -> None:
     take_up()
     runner.take_up()
     evaluating.take_up()
     studies.take_up()
+    prelabelling.take_up()
     run_folder.forget_removed()
     Preview.objects.filter(created__lt=timezone.now() - KEPT).delete()
 

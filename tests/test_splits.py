@@ -97,7 +97,23 @@ def test_what_was_ever_measured_on_is_never_trained_on(posts, recipe):
 @given(projects(), recipes)
 def test_the_locked_test_set_is_whole_and_alone(posts, recipe):
     chosen = choose(posts, recipe)
-    assert ((chosen.splits == HOLDOUT) == (posts.holdout & (posts.labels >= 0))).all()
+    known_otherwise = posts.sources != SOURCES.index("model")
+    assert ((chosen.splits == HOLDOUT) == (posts.holdout & (posts.labels >= 0) & known_otherwise)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(projects(), recipes)
+def test_what_a_model_labelled_is_only_ever_trained_on(posts, recipe):
+    by_model = posts.sources == SOURCES.index("model")
+    assert set(choose(posts, recipe).splits[by_model]) <= {OUT, TRAIN}
+
+
+def test_what_a_model_labelled_takes_no_room_from_what_is_measured_on():
+    sources = np.where(np.arange(300) < 100, SOURCES.index("review"), SOURCES.index("model"))
+    chosen = choose(known(300, sources=sources), Recipe(validation=0.2, test=0.2))
+    without = choose(known(100), Recipe(validation=0.2, test=0.2))
+    assert chosen.splits[:100].tolist() == without.splits.tolist()
+    assert set(chosen.splits[100:]) == {TRAIN}
 
 
 @settings(max_examples=200, deadline=None)

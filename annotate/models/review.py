@@ -18,6 +18,7 @@ class Why(models.TextChoices):
     RISK = "risk", "Looked at for its risk"
     CHECK = "check", "Its label is known"
     DOUBT = "doubt", "A model doubts its label"
+    MODEL = "model", "A tuned model is unsure"
 
 
 class Stream(models.IntegerChoices):

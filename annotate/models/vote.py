@@ -21,6 +21,9 @@ class Voter(models.Model):
     # Not part of what a voter is: how fast it may be asked, and whether consensus waits for it.
     limits = models.JSONField(default=dict, blank=True)
     required = models.BooleanField(default=True, help_text="Consensus waits until this voter has spoken.")
+    heard = models.BooleanField(
+        default=True, editable=False, help_text="By consensus. A model of ours settles by pre-labelling, or not at all."
+    )
     retired = models.DateTimeField(null=True, blank=True, help_text="Replaced; consensus no longer hears its votes.")
     created = models.DateTimeField(auto_now_add=True)
 

@@ -14,6 +14,7 @@ from .recipe import MACHINES, SOURCES, Recipe
 
 OUT, TRAIN, VALIDATION, TEST, HOLDOUT = range(-1, 4)
 NAMES = ("train", "validation", "test", "holdout")
+MODEL = SOURCES.index("model")
 WAS_TRAIN, WAS_VALIDATION, WAS_TEST = 1, 2, 4  # bits of `was`: in which splits of frozen datasets a post ever stood
 
 Numbers = NDArray[np.int64]
@@ -23,6 +24,7 @@ REASONS = {
     "source": "their label comes from a source that was not chosen",
     "confidence": "a voter for their label was less sure than asked, or did not say how sure it was",
     "holdout": "they look or read like posts of the locked test set",
+    "model": "a model of ours labelled them, and they look or read like posts that are measured on",
     "twins": "another of their near-duplicates was taken",
     "size": "there were enough without them",
     "trained": "they were trained on before, and look or read like posts that are measured on now",
@@ -68,7 +70,7 @@ def choose(known: Known, recipe: Recipe) -> Chosen:
         chosen.leave_out_surplus(recipe.size)
     chosen.split(kin)
     chosen.shape_train()
-    chosen.splits[known.holdout & (known.labels >= 0)] = HOLDOUT
+    chosen.splits[known.holdout & (known.labels >= 0) & (known.sources != MODEL)] = HOLDOUT
     kin = np.where(known.holdout, kin_of(known.templates, known.words, known.holdout) + len(known.ids), kin)
     taken = np.flatnonzero(chosen.splits != OUT)
     order = taken[np.lexsort((known.ids[taken], known.lots[taken]))]
@@ -138,24 +140,29 @@ class Choice:
         self.leave_out("trained", learnt & measured)
         self.splits[self.open] = went[self.open]
         self.place(kin)
+        self.leave_out("model", (self.known.sources == MODEL) & (self.splits != TRAIN))
 
     def place(self, kin: Numbers) -> None:
-        """What was never placed goes where its labels are needed most, the largest groups first."""
+        """What was never placed goes where its labels are needed most, the largest groups first. What a model of ours
+        labelled counts for nothing here: it goes with its group, and without one is trained on."""
         shares = (self.recipe.train, self.recipe.validation, self.recipe.test)
         names = len(self.known.label_names)
-        total = np.bincount(self.known.labels[self.open], minlength=names)
+        ours = self.known.sources == MODEL
+        given = self.open & ~ours
+        total = np.bincount(self.known.labels[given], minlength=names)
         need = [[share * n for n in total] for share in shares]
         for split in (TRAIN, VALIDATION, TEST):
-            have = np.bincount(self.known.labels[self.open & (self.splits == split)], minlength=names)
+            have = np.bincount(self.known.labels[given & (self.splits == split)], minlength=names)
             need[split] = [wanted - int(n) for wanted, n in zip(need[split], have, strict=True)]
-        fresh = np.flatnonzero(self.open & (self.splits == OUT))
+        fresh = np.flatnonzero(given & (self.splits == OUT))
         placed: dict[int, int] = {}
         for group, labels in groups_in(fresh, kin, self.known):
             placed[group] = best = most_needed(labels, need, shares, total)
             for label, posts in labels.items():
                 need[best][label] -= posts
-        if len(fresh):
-            self.splits[fresh] = [placed[int(group)] for group in kin[fresh]]
+        left = np.flatnonzero(self.open & (self.splits == OUT))
+        if len(left):
+            self.splits[left] = [placed.get(int(group), TRAIN) for group in kin[left]]
 
     def shape_train(self) -> None:
         for name, cap in self.recipe.caps.items():

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 BITS = (0, 4, 8, 16)  # 0: as it was trained
 MOST_SHOWN = 32
+PREDICTIONS = "predictions.jsonl"
 END = "end"  # beside portions of posts: there are no more to come
 
 

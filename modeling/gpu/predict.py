@@ -27,7 +27,7 @@ cpu_build.prepare()
 import torch  # noqa: E402
 
 from modeling.gpu import families, tiny  # noqa: E402
-from modeling.gpu.ask import END, Ask, portion_at  # noqa: E402
+from modeling.gpu.ask import END, PREDICTIONS, Ask, portion_at  # noqa: E402
 from modeling.gpu.batches import BadBatch  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
 from modeling.gpu.encoders import Encoder, Post, encoder_of  # noqa: E402
@@ -35,7 +35,7 @@ from modeling.gpu.load import CannotLoad, Loaded, first_line, load, load_adapter
 from modeling.gpu.progress import Progress  # noqa: E402
 from modeling.gpu.scoring import in_batches, score  # noqa: E402
 
-FILE = "predictions.jsonl"
+FILE = PREDICTIONS
 CHUNK = 512  # posts, sorted by length among themselves, so that a batch is little padding
 LOOK_EVERY = 0.1  # seconds, for the next portion
 NEVER = -1e9  # of a label that is no candidate for a post
@@ -94,6 +94,10 @@ def asker_in(folder: Path, progress: Progress) -> "Asker":
     progress.write("state", doing="loading the model")
     config, ask = Config.read(folder), Ask.read(folder)
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    if config.is_classifier:
+        from modeling.gpu.classifier_asking import asker_of  # which builds upon what is here
+
+        return asker_of(config, ask, folder, labels)
     if config.model == tiny.NAME and not (folder / "base").exists():
         tiny.build(folder / "base", list(words_in(folder, labels)), config.seed)
     loaded = loaded_for(config, ask, folder)

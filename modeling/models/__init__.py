@@ -1,6 +1,7 @@
 from .dataset import NAME, Dataset, DatasetItem, DatasetState, Preview, Split
 from .doubt import Doubt, DoubtSearch, DoubtState
 from .evaluation import Comparison, Evaluation, EvaluationQuerySet, EvaluationState, On, Prediction, Sees
+from .prelabelling import Goal, PreLabel, PreLabelling, PreLabellingQuerySet, PreLabellingState
 from .run import RESUMES, Card, Run, RunPoint, RunQuerySet, RunState
 from .study import MOST_PARTS, Study, StudyKind, StudyState, part_in_words
 
@@ -19,7 +20,12 @@ __all__ = [
     "Evaluation",
     "EvaluationQuerySet",
     "EvaluationState",
+    "Goal",
     "On",
+    "PreLabel",
+    "PreLabelling",
+    "PreLabellingQuerySet",
+    "PreLabellingState",
     "Prediction",
     "Preview",
     "Run",

@@ -1,0 +1,123 @@
+"""Settle what the model is sure of, send its doubts to people, and take all of it back. Each step may be cut off
+anywhere and done again: what was done to a post stands on record, and is not done twice."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+
+from django.db import transaction
+from django.db.models import Count
+
+from annotate import model_labels
+from annotate.models import Disagreement
+from modeling import words
+from modeling.models import PreLabel, PreLabelling
+
+from . import candidates, thresholds
+from .candidates import Doubt
+
+WINDOW = 1000
+Beat = Callable[[], None]
+
+
+# --- Settled
+
+
+def apply(prelabelling: PreLabelling, beat: Beat) -> None:
+    """How many of each label is reckoned once, so that a worker which takes it up settles no more."""
+    if "allowed" not in prelabelling.result:
+        meaning = candidates.count(prelabelling)
+        reckoning = thresholds.reckon(
+            meaning, prelabelling.validation, prelabelling.threshold, prelabelling.growth
+        )  # as things stand now, which may be later than when somebody looked
+        prelabelling.meaning = meaning
+        prelabelling.result = {
+            "allowed": {row.label: row.settled for row in reckoning.rows},
+            "held_back": {row.label: row.held_back for row in reckoning.rows if row.held_back},
+            "against": reckoning.against, "conflicts": reckoning.conflicts,
+        }  # fmt: skip
+    prelabelling.total = sum(prelabelling.result["allowed"].values()) + prelabelling.most_doubts
+    prelabelling.doing = "settling what it is sure of"
+    beat()
+    before = settled(prelabelling)
+    prelabelling.done = sum(before.values())
+    for label, name in prelabelling.project.labels.values_list("pk", "name"):
+        most = prelabelling.result["allowed"].get(name, 0) - before.get(label, 0)
+        for page in candidates.surest(prelabelling, label, most):
+            with transaction.atomic():
+                chances = dict(page)
+                done = model_labels.settle(prelabelling.project, dict.fromkeys(chances, label), prelabelling.audit_rate)
+                record(prelabelling, {post: chances[post] for post in done}, label)
+            prelabelling.done += len(done)
+            beat()
+    prelabelling.doing = "choosing what to ask people"
+    beat()
+    send_doubts(prelabelling, beat)
+    prelabelling.result = prelabelling.result | summed_up(prelabelling)
+
+
+def settled(prelabelling: PreLabelling) -> dict[int, int]:
+    found = prelabelling.labels.filter(label__isnull=False, taken_back=False).order_by().values_list("label")
+    return dict(found.annotate(n=Count("pk")))
+
+
+def record(prelabelling: PreLabelling, chances: dict[int, float], label: int | None) -> None:
+    PreLabel.objects.bulk_create(
+        [PreLabel(prelabelling=prelabelling, post_id=post, label_id=label, chance=p) for post, p in chances.items()],
+        ignore_conflicts=True,
+    )
+
+
+def send_doubts(prelabelling: PreLabelling, beat: Beat) -> None:
+    """Of near-duplicates one alone, that which teaches most: whoever answers it has answered them all."""
+    there = prelabelling.labels.filter(label=None, taken_back=False).count()
+    with closing(candidates.doubts(prelabelling)) as found:  # its transaction is over before ours begins
+        chosen = list(islice(firsts(prelabelling, found), max(0, prelabelling.most_doubts - there)))
+    for at in range(0, len(chosen), WINDOW):
+        teaches = {one.post: one.teaches for one in chosen[at : at + WINDOW]}
+        with transaction.atomic():
+            opened = model_labels.doubt(prelabelling.project, teaches)
+            record(prelabelling, {post: teaches[post] for post in opened}, None)
+        prelabelling.done += len(opened)
+        beat()
+
+
+def firsts(prelabelling: PreLabelling, doubts: Iterator[Doubt]) -> Iterator[Doubt]:
+    waiting = Disagreement.objects.filter(project=prelabelling.project_id, closed=None)
+    templates = set(waiting.filter(post__template__isnull=False).values_list("post__template", flat=True))
+    read: set[int] = set()
+    for one in doubts:
+        mark = words.mark(one.text)
+        if one.template not in templates and mark not in read:
+            yield one
+        templates |= {one.template} if one.template else set()
+        read |= {mark} - {0}
+
+
+def summed_up(prelabelling: PreLabelling) -> dict[str, object]:
+    names = dict(prelabelling.project.labels.values_list("pk", "name"))
+    return {
+        "settled": {names[label]: n for label, n in settled(prelabelling).items()},
+        "doubts": prelabelling.labels.filter(label=None).count(),
+    }
+
+
+# --- Taken back
+
+
+def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
+    """What people have said since stands, and so does what voters agree on."""
+    prelabelling.total = prelabelling.labels.count()
+    prelabelling.done = prelabelling.labels.filter(taken_back=True).count()
+    prelabelling.doing = "taking its labels back"
+    beat()
+    freed = int(prelabelling.result.get("freed", 0))
+    while page := list(prelabelling.labels.filter(taken_back=False).order_by("pk")[:WINDOW]):
+        with transaction.atomic():
+            given = {one.post_id: one.label_id for one in page if one.label_id is not None}
+            freed += len(model_labels.take_back(prelabelling.project, given))
+            model_labels.withdraw(prelabelling.project, [one.post_id for one in page if one.label_id is None])
+            PreLabel.objects.filter(pk__in=[one.pk for one in page]).update(taken_back=True)
+        prelabelling.done += len(page)
+        prelabelling.result = prelabelling.result | {"freed": freed}
+        beat()
