@@ -60,8 +60,7 @@ RETURNING post.id
 """
 TAKE_BACK = """
 UPDATE annotate_post AS post SET state = 'waiting', label_id = NULL, label_source = ''
-FROM unnest(%s::bigint[], %s::bigint[]) AS given (id, label)
-WHERE post.id = given.id AND post.label_source = 'model' AND post.label_id = given.label RETURNING post.id
+WHERE post.id = ANY(%s) AND post.label_source = 'model' RETURNING post.id
 """
 CONTEST = f"""
 UPDATE annotate_post AS post SET state = 'contested'
@@ -84,11 +83,11 @@ def settle(project: Project, labels: Mapping[int, int], audit_rate: float) -> li
     return settled
 
 
-def take_back(project: Project, labels: Mapping[int, int]) -> list[int]:
-    """Where the label is still the model's own. What voters had contested is contested again."""
+def take_back(project: Project, posts: Collection[int]) -> list[int]:
+    """Where the label is still a model's. What voters had contested is contested again."""
     with transaction.atomic():
-        settling.lock(list(labels))
-        freed = changed(TAKE_BACK, [list(labels), list(labels.values())])
+        settling.lock(list(posts))
+        freed = changed(TAKE_BACK, [list(posts)])
         unanswered(freed).exclude(stream=Stream.CONTESTED).update(closed=timezone.now())
         settling.settle(project, freed)
     return freed

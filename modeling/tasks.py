@@ -1,16 +1,21 @@
 """Thin: each task names the function that does the work."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from django.utils import timezone
 
 from annotate.models import User
 
+from .answering import nearest, questions, serving
+from .cascade import cascades
 from .datasets import dataset, previews
 from .doubting import doubts
 from .evaluation import evaluating
-from .models import Dataset, DoubtSearch, Evaluation, PreLabelling, Preview, Run, Study
+from .models import Cascade, Dataset, DoubtSearch, Evaluation, PreLabelling, Preview, Run, ServedCheck, Serving, Study
 from .prelabelling import prelabelling
+from .rounds import rounds
+from .serving import checking, writing
 from .studying import out_of_fold, studies
 from .training import run_folder, runner
 
@@ -21,6 +26,7 @@ def freeze(pk: int) -> None:
     waiting = Dataset.objects.select_related("project", "by").filter(pk=pk).first()
     if waiting and dataset.carry_out(waiting):
         take_up(waiting.project_id)
+        rounds.moved(dataset=waiting)
 
 
 def count_preview(pk: int) -> None:
@@ -32,12 +38,21 @@ def train(pk: int) -> None:
     if run := Run.objects.select_related("project", "dataset", "by").filter(pk=pk).first():
         runner.carry_out(run)
         studies.advance(run.study_id)
+        rounds.moved(run=run)
 
 
 def evaluate(pk: int) -> None:
     if waiting := Evaluation.objects.select_related("project", "dataset", "by").filter(pk=pk).first():
         evaluating.carry_out(waiting)
         studies.advance(waiting.study_id)
+        rounds.moved(evaluation=waiting)
+        cascades.advance(waiting)
+
+
+def fit_cascade(pk: int) -> None:
+    related = ("project", "dataset__project", "voter", "run", "second", "by")
+    if made := Cascade.objects.select_related(*related).filter(pk=pk).first():
+        cascades.carry_out(made)
 
 
 def advance_study(pk: int) -> None:
@@ -57,6 +72,31 @@ def find_doubts(pk: int) -> None:
 def prelabel(pk: int) -> None:
     if waiting := PreLabelling.objects.select_related("project", "run__dataset__project", "by").filter(pk=pk).first():
         prelabelling.carry_out(waiting)
+        rounds.moved(prelabelling=waiting)
+
+
+def advance_round(pk: int) -> None:
+    rounds.advance(pk)
+
+
+def write_out(pk: int) -> None:
+    related = ("project", "run__dataset", "run__project", "by")
+    if waiting := Serving.objects.select_related(*related).filter(pk=pk).first():
+        writing.carry_out(waiting)
+
+
+def check_served(pk: int) -> None:
+    related = ("serving__project", "serving__run__dataset", "serving__run__project", "against__dataset", "asked", "by")
+    if waiting := ServedCheck.objects.select_related(*related).filter(pk=pk).first():
+        checking.carry_out(waiting)
+
+
+def answer() -> None:
+    serving.serve()
+
+
+def find_nearest(batch: str) -> None:
+    nearest.find(UUID(batch))
 
 
 def every_minute() -> None:
@@ -64,7 +104,12 @@ def every_minute() -> None:
     runner.take_up()
     evaluating.take_up()
     studies.take_up()
+    cascades.take_up()
     prelabelling.take_up()
+    rounds.take_up()
+    writing.take_up()
+    checking.take_up()
+    questions.take_up()
     run_folder.forget_removed()
     Preview.objects.filter(created__lt=timezone.now() - KEPT).delete()
 

@@ -40,6 +40,10 @@ class PreLabelling(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prelabellings")
     run = models.ForeignKey(Run, on_delete=models.RESTRICT, related_name="prelabellings")
+    cascade = models.ForeignKey(
+        "Cascade", on_delete=models.RESTRICT, null=True, blank=True, related_name="+",
+        help_text="Where a first stage answers what it is sure of, and the run is asked about the rest.",
+    )  # fmt: skip
     voter = models.ForeignKey(Voter, on_delete=models.RESTRICT, related_name="+", help_text="As which the model votes.")
     posts = models.JSONField(default=dict, blank=True, help_text="Which posts, as the filters in a list's address.")
     bits = models.PositiveSmallIntegerField(default=0)

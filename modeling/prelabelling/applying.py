@@ -114,7 +114,7 @@ def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
     freed = int(prelabelling.result.get("freed", 0))
     while page := list(prelabelling.labels.filter(taken_back=False).order_by("pk")[:WINDOW]):
         with transaction.atomic():
-            given = {one.post_id: one.label_id for one in page if one.label_id is not None}
+            given = [one.post_id for one in page if one.label_id is not None]
             freed += len(model_labels.take_back(prelabelling.project, given))
             model_labels.withdraw(prelabelling.project, [one.post_id for one in page if one.label_id is None])
             PreLabel.objects.filter(pk__in=[one.pk for one in page]).update(taken_back=True)

@@ -57,7 +57,8 @@ def heed(prelabelling: PreLabelling, line: dict[str, Any]) -> None:
     elif line["kind"] == "asked":
         prelabelling.used = prelabelling.used | {"rate": line["rate"], "memory": line["memory"]}
     elif line["kind"] == "done":
-        prelabelling.used = prelabelling.used | line["used"]
+        seconds = prelabelling.used.get("seconds", 0) + line["seconds"]
+        prelabelling.used = prelabelling.used | line["used"] | {"seconds": round(seconds, 2)}
 
 
 class Hearing:

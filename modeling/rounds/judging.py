@@ -1,0 +1,41 @@
+"""What a round is judged by, read from the tables."""
+
+from annotate.models import Disagreement
+from modeling.measures.comparison import Difference
+from modeling.models import Comparison, PreLabelling, Round
+from modeling.prelabelling import audited
+
+from . import guards
+
+
+def last_kept(one: Round) -> Round | None:
+    earlier = one.project.rounds.kept().filter(number__lt=one.number)
+    return earlier.select_related("run", "dataset", "prelabelling").first()
+
+
+def difference(one: Round) -> guards.Difference | None:
+    """None where there is nothing to compare with, or too little."""
+    if not one.evaluation or not one.rival:
+        return None
+    for first, second in ((one.evaluation, one.rival), (one.rival, one.evaluation)):
+        found = Comparison.objects.filter(first=first, second=second).first()
+        if found:
+            told = Difference.from_json(found.told)
+            figure = (told if first == one.evaluation else told.turned()).macro_f1
+            if figure.low is None or figure.high is None:
+                return None
+            return guards.Difference(figure.value, figure.low, figure.high)
+    return None
+
+
+def of_audits(made: PreLabelling) -> guards.Audited | None:
+    found = audited.read(made)
+    if found.estimate is None:
+        return guards.Audited(0.0, 0.0, 1.0, 0, found.waiting) if found.waiting else None
+    estimate = found.estimate
+    return guards.Audited(estimate.rate, estimate.low, estimate.high, estimate.audits, found.waiting)
+
+
+def doubts_open(made: PreLabelling) -> int:
+    doubted = made.labels.filter(label=None, taken_back=False).values("post")
+    return Disagreement.objects.filter(post__in=doubted, closed=None).count()

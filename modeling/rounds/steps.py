@@ -1,0 +1,175 @@
+"""The steps of a round. Each looks whether it is done, begins if nobody has begun it, and says whether the next one has
+its turn."""
+
+from typing import TypeVar
+
+from annotate.browse import Filters, matching
+from annotate.models import User
+from modeling.datasets import asking as recipes
+from modeling.datasets import dataset as freezing
+from modeling.evaluation import evaluating
+from modeling.evaluation.predictors import Predictor
+from modeling.models import (
+    DatasetState,
+    EvaluationState,
+    Goal,
+    Needs,
+    On,
+    PreLabellingState,
+    Round,
+    RoundState,
+    RunState,
+)
+from modeling.prelabelling import prelabelling, told
+from modeling.training import runner, starting
+
+from . import guards, judging
+from .ending import conclude, judge, keep, wait_for
+from .plan import Plan
+
+TEST_SETS = (On.HOLDOUT, On.TEST)  # the first that has posts
+BROKEN = {
+    "failed": "failed", "interrupted": "was interrupted", "stopped": "was stopped", "away": "is on another machine",
+    "cancelled": "was stopped",
+}  # fmt: skip
+T = TypeVar("T")
+
+
+class Trouble(Exception):
+    """A step went wrong; the words say which, and why."""
+
+
+def move_on(one: Round, queue: bool) -> None:
+    plan = Plan.from_json(one.plan)
+    for step in (froze, trained, measured, held_against_the_last, pre_labelled, reviewed):
+        if not step(one, plan, queue):
+            return
+
+
+def froze(one: Round, plan: Plan, queue: bool) -> bool:
+    if one.dataset is None:
+        recipe = recipes.recipe_of(one.project, "", dict(plan.frozen))
+        name = free_name(one)
+        keep(one, dataset=freezing.ask(one.project, one.by, name, recipe, queue=queue))
+        return False
+    return over(one.dataset.state, DatasetState.FROZEN, f"Freezing {one.dataset}", one.dataset.error)
+
+
+def free_name(one: Round) -> str:
+    taken = set(one.project.datasets.frozen().values_list("name", flat=True))
+    names = (f"round-{one.number}{suffix}" for suffix in ("", *(f".{n}" for n in range(2, len(taken) + 3))))
+    return next(name for name in names if name not in taken)
+
+
+def trained(one: Round, plan: Plan, queue: bool) -> bool:
+    if one.run is None:
+        dataset = known(one.dataset)
+        recipe = plan.recipe or starting.usual_recipe(plan.base)
+        config = starting.configured(dataset, recipe, plan.base, plan.settings)
+        keep(one, run=runner.start(one.project, one.by, dataset, config, recipe, queue=queue))
+        return False
+    return over(one.run.state, RunState.DONE, str(one.run), one.run.error)
+
+
+def measured(one: Round, plan: Plan, queue: bool) -> bool:
+    """This model, and that of the last round that was kept, on the very same posts."""
+    dataset, run = known(one.dataset), known(one.run)
+    on = next((on for on in TEST_SETS if dataset.composition["splits"][on]["posts"]), None)
+    if on is None:
+        raise Trouble(f"{dataset} has neither a locked test set nor a test split: nothing can be judged by it.")
+    if one.evaluation is None:
+        asked = Predictor("run", run=run.pk)
+        keep(one, evaluation=evaluating.ask(one.project, one.by, dataset, on, asked, queue=queue))
+    last = judging.last_kept(one)
+    if one.rival is None and last and last.run and last.run.state == RunState.DONE:
+        asked = Predictor("run", run=last.run.pk)
+        keep(one, rival=evaluating.ask(one.project, one.by, dataset, on, asked, queue=queue))
+    asked_ones = [evaluation for evaluation in (one.evaluation, one.rival) if evaluation]
+    done = [
+        over(evaluation.state, EvaluationState.DONE, f"Asking {evaluation.name}", evaluation.error)
+        for evaluation in asked_ones
+    ]
+    return all(done)
+
+
+def held_against_the_last(one: Round, plan: Plan, queue: bool) -> bool:
+    judged = guards.on_holdout(judging.difference(one))
+    if judged.verdict == "keep":
+        return True
+    judge(one, plan, judged, queue)
+    return False
+
+
+def pre_labelled(one: Round, plan: Plan, queue: bool) -> bool:
+    made = one.prelabelling
+    if made is None:
+        if not matching(one.project, Filters.from_query(prelabelling.USUAL)).posts.filter(holdout=False).exists():
+            return True  # nothing is left to be labelled
+        made = prelabelling.ask(
+            one.project, one.by, known(one.run), queue=queue, threshold=plan.threshold, growth=plan.growth,
+            audit_rate=plan.audit_rate, most_doubts=plan.doubts,
+        )  # fmt: skip
+        keep(one, prelabelling=made)
+        return False
+    over(made.state, PreLabellingState.DONE, f"{made}, which is to “{made.get_goal_display().lower()}”,", made.error)
+    if made.goal == Goal.TAKE_BACK:
+        conclude(one, RoundState.ROLLED_BACK, "Its labels were taken back.", one.by, queue)
+        return False
+    if made.waits_for_a_word:
+        return settle_by_itself(one, plan, queue)
+    return made.is_applied
+
+
+def settle_by_itself(one: Round, plan: Plan, queue: bool) -> bool:
+    """Where nobody wants to be asked, and no more is expected to be wrong than is allowed."""
+    made = known(one.prelabelling)
+    expected = told.reckoned(made).wrong_share
+    if plan.unattended and (expected is None or expected <= plan.error_allowed):
+        settle(one, None, queue)
+        return False
+    wait_for(one, Needs.WORD)
+    return False
+
+
+def settle(one: Round, by: User | None, queue: bool = True, threshold: float | None = None) -> bool:
+    """With as many audits as a verdict takes, however few are settled."""
+    made = known(one.prelabelling)
+    settles = told.reckoned(made, threshold).settled
+    rate = max(Plan.from_json(one.plan).audit_rate, min(1.0, 1.5 * guards.ENOUGH / settles) if settles else 0.0)
+    changed = prelabelling.apply(made, by, threshold, queue=queue, audit_rate=rate)
+    if changed:
+        Round.objects.filter(pk=one.pk, state=RoundState.WAITING).update(state=RoundState.RUNNING, needs="")
+    return changed
+
+
+def reviewed(one: Round, plan: Plan, queue: bool) -> bool:
+    """The audits decide; doubts are waited for, because the next round learns from what people say of them."""
+    made = one.prelabelling
+    settled = sum(made.result.get("settled", {}).values()) if made else 0
+    if made is None or not settled:
+        conclude(one, RoundState.KEPT, in_words(one, "Its model settled nothing that could be wrong."), one.by)
+        return False
+    judged = guards.by_audit(judging.of_audits(made), plan.error_allowed, one.enough)
+    if judged.verdict == "roll back":
+        judge(one, plan, judged, queue)
+        return False
+    if judged.verdict == "wait" or (judging.doubts_open(made) and not one.enough):
+        wait_for(one, Needs.REVIEW)
+        return False
+    conclude(one, RoundState.KEPT, in_words(one, judged.words), one.by)
+    return False
+
+
+def in_words(one: Round, words: str) -> str:
+    return f"{guards.on_holdout(judging.difference(one)).words} {words}"
+
+
+def over(state: str, done: str, what: str, error: str) -> bool:
+    if state in BROKEN:
+        raise Trouble(f"{what} {BROKEN[state]}. {error}".strip())
+    return state == done
+
+
+def known(value: T | None) -> T:
+    assert value is not None
+    return value
