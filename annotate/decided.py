@@ -23,6 +23,7 @@ WHY: dict[str, list[Why]] = {
     "audit": [Why.AUDIT],
     "risk": [Why.RISK],
     "doubt": [Why.DOUBT],
+    "model": [Why.MODEL],
     "contested": list(TIERS),
     "sampled": [Why.AUDIT, *TIERS],
 }
@@ -43,7 +44,7 @@ EYES = {
 # What the page offers, by filter: value and words.
 CHOICES = {
     "why": [("audit", "Blind audit"), ("risk", "For its risk"), ("doubt", "A model doubts it"),
-            ("contested", "Contested"), ("sampled", "Audit or contested")],
+            ("model", "A tuned model was unsure"), ("contested", "Contested"), ("sampled", "Audit or contested")],
     "verdict": [("wrong", "Machines were wrong"), ("right", "Machines were right"), ("new", "First label"),
                 ("changed", "People’s label changed"), ("kept", "People’s label kept"), ("labelled", "Any label"),
                 ("aside", "Set aside")],

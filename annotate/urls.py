@@ -1,10 +1,15 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from modeling.api.answers import router as answers_api
+from modeling.api.cascades import router as cascades_api
 from modeling.api.datasets import router as datasets_api
 from modeling.api.evaluations import router as evaluations_api
+from modeling.api.prelabellings import router as prelabellings_api
 from modeling.api.runs import router as runs_api
+from modeling.api.servings import router as servings_api
 from modeling.api.studies import router as studies_api
+from modeling.views import completions
 
 from .api import api, mounted
 from .views import (
@@ -25,6 +30,10 @@ api.add_router("", datasets_api)
 api.add_router("", runs_api)
 api.add_router("", studies_api)
 api.add_router("", evaluations_api)
+api.add_router("", prelabellings_api)
+api.add_router("", cascades_api)
+api.add_router("", answers_api)
+api.add_router("", servings_api)
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -98,5 +107,8 @@ urlpatterns = [
     path("", include("labeling.urls")),
     path("", include("modeling.urls")),
     path("api/", mounted()),
+    path("v1/chat/completions", completions.completions, name="completions"),
+    path("v1/models", completions.models, name="models"),
+    path("v1/models/<path:name>", completions.model, name="model"),
     path("admin/", admin.site.urls),
 ]

@@ -43,6 +43,8 @@ def quoted(name: str) -> str:
 
 def read(raw: str, ask: Ask) -> Answer:
     """Whatever the text, this never raises."""
+    if ask.bare:
+        return bare(raw, ask.labels)
     given = parsed(raw)
     if given is None:
         return Answer(None, "malformed", raw=raw)
@@ -57,6 +59,13 @@ def read(raw: str, ask: Ask) -> Answer:
         incongruous=truth_of(given.get("incongruous")) if ask.asks_incongruous else None,
         raw=raw,
     )
+
+
+def bare(raw: str, labels: tuple[str, ...]) -> Answer:
+    """Of a model that was trained to write the label and nothing else."""
+    told = raw.rpartition("</think>")[2].strip()
+    label = label_of(told, labels)
+    return Answer(label, "" if label else "not a label" if told else "malformed", raw=raw)
 
 
 def parsed(raw: str) -> dict[str, Any] | None:

@@ -8,10 +8,11 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.html import format_html
 
+from annotate import addresses
 from annotate.browse import Filters
 from annotate.models import Project, User, Voter
 
-from . import addresses, pairs, prompt, runs, voters, wording
+from . import pairs, prompt, runs, voters, wording
 from .models import Mode, VotingRun
 from .providers import PROVIDERS, Parameter
 from .runs import Estimate

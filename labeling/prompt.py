@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from string import Template
 
+from annotate.harmless import harmless
+
 from . import answers
 from .providers.contract import Ask
 
@@ -15,6 +17,7 @@ FOLDER = Path(__file__).parent / "prompts"
 DEFAULT = (FOLDER / "default.txt").read_text(encoding="utf-8")
 SYSTEM = (FOLDER / "system.txt").read_text(encoding="utf-8")
 THE_POST = "[the post]"
+TRAINED = "trained"
 HOLES = ("question", "labels", "guidelines", "examples", "templates", "post")
 
 
@@ -28,6 +31,7 @@ class Prompt:
     guidelines: str = ""
     asks_incongruous: bool = False
     examples: tuple[tuple[str, str], ...] = ()  # words and label
+    words: str = ""  # "trained": as a model was trained, the post by itself; "trained in one turn": below the question
 
     def __post_init__(self) -> None:
         if problem := problem_with(self.template):
@@ -39,11 +43,20 @@ class Prompt:
 
     @cached_property
     def system(self) -> str:
+        if self.words:
+            return self.as_trained if self.words == TRAINED else ""
         return Template(SYSTEM).substitute(answer=answers.told_to_models(self.names, self.asks_incongruous)).strip()
+
+    @cached_property
+    def as_trained(self) -> str:
+        """All that stands before the post: a model that was trained knows no other frame, and no form but a label."""
+        return replace(self, template=(self.template or DEFAULT).partition("$post")[0] + "$post").filled("", "")
 
     @cached_property
     def wording(self) -> str:
         """All that a voter reads beside the post; examples and templates are lent anew for each post."""
+        if self.words:
+            return f"{self.as_trained}\n\n{THE_POST}, {self.words}"
         schema = json.dumps(answers.schema(self.names, self.asks_incongruous), indent=2, ensure_ascii=False)
         return "\n\n".join([self.system, replace(self, examples=()).filled(THE_POST, ""), schema])
 
@@ -53,6 +66,8 @@ class Prompt:
 
     def ask(self, text: str, image: bytes | None = None, image_format: str = "", looks_like: str = "") -> Ask:
         """`looks_like` is what is known of the template of which the picture is a near-duplicate."""
+        if self.words:
+            return self.ask_as_trained(harmless(text), image, image_format)
         return Ask(
             system=self.system,
             prompt=self.filled(post_told(text, image is not None), looks_like if image is not None else ""),
@@ -61,6 +76,13 @@ class Prompt:
             image_format=image_format or "jpeg",
             asks_incongruous=self.asks_incongruous,
         )
+
+    def ask_as_trained(self, text: str, image: bytes | None, image_format: str) -> Ask:
+        prompt = text if self.system else "\n\n".join(filter(None, [self.as_trained, text]))
+        return Ask(
+            system=self.system, prompt=prompt, labels=self.names, image=image, image_format=image_format or "jpeg",
+            bare=True,
+        )  # fmt: skip
 
     def filled(self, post: str, looks_like: str) -> str:
         told = {

@@ -32,6 +32,7 @@ def prompt_of(voter: Voter, labels: Labels) -> Prompt:
         labels=labels,
         guidelines=project.guidelines,
         asks_incongruous=project.asks_incongruous,
+        words=voter.parameters.get("words", ""),
     )
 
 

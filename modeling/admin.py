@@ -6,6 +6,7 @@ from annotate.admin import Unwritable
 
 from .models import (
     Card,
+    Cascade,
     Comparison,
     Dataset,
     DatasetItem,
@@ -13,9 +14,13 @@ from .models import (
     DoubtSearch,
     Evaluation,
     Prediction,
+    PreLabel,
+    PreLabelling,
     Preview,
     Run,
     RunPoint,
+    ServedCheck,
+    Serving,
     Study,
 )
 
@@ -87,6 +92,20 @@ class EvaluationAdmin(Unwritable):
     search_fields = ("test_hash__startswith",)
 
 
+@admin.register(Serving)
+class ServingAdmin(Unwritable):
+    list_display = ("__str__", "project", "form", "state", "machine", "by", "created")
+    list_filter = ("state", "form", "project")
+    list_select_related = ("project", "run", "by")
+
+
+@admin.register(ServedCheck)
+class ServedCheckAdmin(Unwritable):
+    list_display = ("__str__", "serving", "way", "split", "state", "by", "created")
+    list_filter = ("state", "way")
+    list_select_related = ("serving__run", "by")
+
+
 @admin.register(Prediction)
 class PredictionAdmin(Unwritable):
     """There may be millions of them."""
@@ -100,6 +119,29 @@ class PredictionAdmin(Unwritable):
 class ComparisonAdmin(Unwritable):
     list_display = ("__str__", "first", "second")
     list_select_related = ("first", "second")
+    ordering = ("-pk",)
+
+
+@admin.register(Cascade)
+class CascadeAdmin(Unwritable):
+    list_display = ("name", "project", "dataset", "k", "threshold", "state", "by", "created")
+    list_filter = ("state", "project")
+    list_select_related = ("project", "dataset", "by")
+
+
+@admin.register(PreLabelling)
+class PreLabellingAdmin(Unwritable):
+    list_display = ("__str__", "project", "run", "goal", "state", "threshold", "by", "created")
+    list_filter = ("goal", "state", "project")
+    list_select_related = ("project", "run", "by")
+
+
+@admin.register(PreLabel)
+class PreLabelAdmin(Unwritable):
+    """There may be millions of them."""
+
+    list_display = ("__str__", "prelabelling", "chance", "taken_back")
+    list_select_related = ("prelabelling",)
     ordering = ("-pk",)
 
 

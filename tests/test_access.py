@@ -15,11 +15,12 @@ from annotate.importing import doors
 from annotate.models import Disagreement, Image, Invitation, LabelStudioRun, Review, Role, Targeting, Template
 from labeling import runs, voters
 from labeling.voters import Makeup
+from modeling.answering import questions
 from modeling.datasets import dataset
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Run, Study
+from modeling.models import Cascade, PreLabelling, Run, Study
 
 from .make import make_member, make_post, make_project, make_user
 
@@ -169,6 +170,15 @@ POST study_stop          login  404  403  403  302  302
 POST study_resume        login  404  403  403  302  302
 POST study_doubts        login  404  403  302  302  302
 
+GET  cascades            login  404  403  200  200  200
+GET  cascade_new         login  404  403  200  200  200
+POST cascade_new         login  404  403  403  422  422
+GET  cascade             login  404  403  200  200  200
+GET  cascade_progress    login  404  403  200  200  200
+POST cascade_use         login  404  403  403  302  302
+POST cascade_again       login  404  403  403  302  302
+POST cascade_ask         login  404  403  403  302  302
+
 GET  evaluations         login  404  403  200  200  200
 GET  evaluations_export  login  404  403  200  200  200
 GET  evaluation_new      login  404  403  200  200  200
@@ -182,6 +192,27 @@ POST evaluation_resume   login  404  403  403  302  302
 POST evaluation_ways     login  404  403  403  302  302
 GET  evaluation_posts    login  404  403  200  200  200
 POST evaluation_doubt    login  404  403  302  302  302
+
+GET  prelabellings       login  404  403  200  200  200
+GET  prelabelling_new    login  404  403  200  200  200
+POST prelabelling_new    login  404  403  403  422  422
+GET  prelabelling_preview login 404 403  200  200  200
+GET  prelabelling        login  404  403  200  200  200
+GET  prelabelling_progress login 404 403 200  200  200
+POST prelabelling_apply  login  404  403  403  302  302
+POST prelabelling_take_back login 404 403 403 302  302
+POST prelabelling_stop   login  404  403  403  302  302
+POST prelabelling_resume login  404  403  403  302  302
+GET  prelabelling_conflicts login 404 403 200 200  200
+POST prelabelling_doubt  login  404  403  302  302  302
+
+GET  playground          login  404  403  200  200  200
+POST playground          login  404  403  422  422  422
+GET  playground_question login  404  403  200  200  200
+
+POST completions           401  401  401  401  401  401
+GET  models                401  401  401  401  401  401
+GET  model                 401  401  401  401  401  401
 
 GET  api:api-root          404  404  404  404  404  404
 GET  api:openapi-view    login  200  200  200  200  200
@@ -211,12 +242,25 @@ POST api:studies           401  400  400  400  400  400
 GET  api:study             401  404  403  200  200  200
 POST api:study_stop        401  404  403  403  202  202
 POST api:study_resume      401  404  403  403  409  409
+GET  api:cascades          401  404  403  200  200  200
+POST api:cascades          401  400  400  400  400  400
+GET  api:cascade           401  404  403  200  200  200
+POST api:cascade_use       401  400  400  400  400  400
 GET  api:evaluations       401  404  403  200  200  200
 POST api:evaluations       401  400  400  400  400  400
 GET  api:evaluation        401  404  403  200  200  200
 GET  api:evaluation_predictions 401 404 403 200 200 200
 POST api:evaluation_stop   401  404  403  403  409  409
 POST api:evaluation_resume 401  404  403  403  409  409
+GET  api:prelabellings     401  404  403  200  200  200
+POST api:prelabellings     401  400  400  400  400  400
+GET  api:prelabelling      401  404  403  200  200  200
+POST api:prelabelling_apply 401 400  400  400  400  400
+POST api:prelabelling_take_back 401 404 403 403 409 409
+POST api:prelabelling_stop 401  404  403  403  409  409
+POST api:prelabelling_resume 401 404 403  403  409  409
+POST api:classify          401  404  403  422  422  422
+GET  api:answer            401  404  403  202  202  202
 POST api:queue_next        401  400  400  400  400  400
 POST api:queue_renew       401  400  400  400  400  400
 POST api:queue_release     401  400  400  400  400  400
@@ -248,7 +292,12 @@ EVALUATION = [
     "evaluation",
     *(f"evaluation_{name}" for name in ("export", "progress", "stop", "resume", "ways", "posts", "doubt")),
 ]  # fmt: skip
+CASCADE = ("cascade", *(f"cascade_{name}" for name in ("progress", "use", "again", "ask")))
 STUDY = ("study", *(f"study_{name}" for name in ("progress", "stop", "resume", "doubts")))
+PRELABELLING = [
+    "prelabelling",
+    *(f"prelabelling_{name}" for name in ("progress", "apply", "take_back", "stop", "resume", "conflicts", "doubt")),
+]
 VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
@@ -292,6 +341,10 @@ def world(db, settings, tmp_path):
     evaluating.carry_out(measured)
     study = Study.objects.create(project=project, dataset=frozen, kind="folds", config={"model": "tiny"},
                                  parts=[{"fold": 1, "of": 2}, {"fold": 2, "of": 2}])  # fmt: skip
+    cascade = Cascade.objects.create(project=project, name="Two", dataset=frozen, voter=voter, second=training, k=2)
+    asked = questions.ask(project, boss, [questions.post_of("gm")], [training], by_page=True)
+    nothing: dict[str, object] = {"free": {}, "against": {}, "conflicts": {}, "known": {}, "labels": []}
+    sure = PreLabelling.objects.create(project=project, run=training, voter=voter, state="done", meaning=nothing)
     pushing = LabelStudioRun.objects.create(project=project, by=boss, way="push")
     return {
         "people": {
@@ -302,8 +355,9 @@ def world(db, settings, tmp_path):
         "given": {
             "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
             "post_id": post.pk, "import_id": run.pk, "run_id": training.pk, "evaluation_id": measured.pk,
-            "study_id": study.pk,
+            "study_id": study.pk, "prelabelling_id": sure.pk, "cascade_id": cascade.pk,
             "format": "json", "item": measured.predictions.get().item_id,
+            "batch": asked, "answer_id": asked,
         },
         "pk": {
             "token_revoke": 1, "invitation_revoke": invitation.pk, "post": post.pk, "post_remove": post.pk,
@@ -312,7 +366,8 @@ def world(db, settings, tmp_path):
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
         } | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
         | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk) | dict.fromkeys(TRAINING, training.pk)
-        | dict.fromkeys(EVALUATION, measured.pk) | dict.fromkeys(STUDY, study.pk)
+        | dict.fromkeys(EVALUATION, measured.pk) | dict.fromkeys(STUDY, study.pk) | dict.fromkeys(CASCADE, cascade.pk)
+        | dict.fromkeys(PRELABELLING, sure.pk)
         | {"label_studio_progress": pushing.pk, "label_studio_stop": pushing.pk}
         | dict.fromkeys(("import", "import_start", "import_progress", "import_stop", "import_report"), run.pk),
         "name": {"image": image.file_name, "api:image": image.file_name, "thumb": f"{image.sha256}.webp"}

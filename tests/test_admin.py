@@ -43,6 +43,8 @@ from modeling.models import (
     DoubtSearch,
     Evaluation,
     Prediction,
+    PreLabel,
+    PreLabelling,
     Preview,
     Run,
     RunPoint,
@@ -85,6 +87,8 @@ def make_one_of_each():
     one, other = (Evaluation.objects.create(name=name, key=name, **asked) for name in ("gpt", "gemini"))
     Prediction.objects.create(evaluation=one, item=frozen.items.get(), label="bullish")
     Comparison.objects.create(first=one, second=other, told={})
+    settled = PreLabelling.objects.create(project=project, run=training, voter=vote.voter, by=member)
+    PreLabel.objects.create(prelabelling=settled, post=post, label=post.label, chance=0.9)
     Removal.objects.create(project=project, post_id=number, by=member, reason="asked", id_hash="0", content_hash="0")
     link = LabelStudioProject.objects.create(project=project, address="https://studio.example.org", number=number)
     task = LabelStudioTask.objects.create(link=link, number=number, disagreement=waiting)
@@ -119,7 +123,8 @@ def test_every_model_has_a_page():
             LabelStudioAnnotation, LabelStudioPerson, LabelStudioProject, LabelStudioRun, LabelStudioTask,
             QueueTally, Removal, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part,
             Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card,
-            Doubt, DoubtSearch, Evaluation, Prediction, Comparison, Study}  # fmt: skip
+            Doubt, DoubtSearch, Evaluation, Prediction, Comparison, PreLabel,
+            PreLabelling, Study}  # fmt: skip
     assert set(OURS) == ours
 
 

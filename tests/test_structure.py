@@ -17,8 +17,8 @@ PURE_NAMES = {
     "annotate": ("agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks", "reliability", "risk",
                  "spreadsheets", "verdict"),
     "modeling": ("chat", "datasets/composition", "datasets/recipe", "datasets/splits", "doubting/confident", "markdown",
-                 "measures/baselines", "measures/calibration", "measures/comparison", "measures/metrics",
-                 "measures/resampling", "studying/parting", "training/fitting", "words"),
+                 "measures/baselines", "measures/calibration", "measures/cascade", "measures/comparison",
+                 "measures/metrics", "measures/resampling", "studying/parting", "training/fitting", "words"),
 }  # fmt: skip
 PURE = {f"{room}/{name}.py" for room, names in PURE_NAMES.items() for name in names}
 CARRIES = ("load", "grouping", "running", "doors", "votes", "coming_home", "leftovers")

@@ -1,6 +1,6 @@
 import pytest
 
-from labeling.addresses import is_within
+from annotate.addresses import is_within
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,20 @@
 import re
+from collections.abc import Sequence
 from typing import Any, Self
 
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
-from annotate.importing.columns import Columns
+from annotate.importing.columns import VOTER_NAME, Columns
 from annotate.importing.formats import Preview
+from annotate.importing.topk import UNNAMED
 
 ONE_EACH = ("text", "image", "id", "label", "date", "source", "incongruous")
+NEITHER = (
+    "Say which column holds the text or the picture; a post needs one of them. For votes on posts that are here, say "
+    "which column holds their ids, and tick whose votes."
+)
 
 
 class UploadForm(forms.Form):
@@ -57,21 +63,35 @@ class MappingForm(forms.Form):
         help_text="Each becomes a voter, and its cells that voter's votes.",
         widget=forms.CheckboxSelectMultiple,
     )
+    topk = forms.MultipleChoiceField(
+        required=False,
+        label="Votes with probabilities",
+        help_text="Each becomes a voter that also says how likely its next guesses are.",
+        widget=forms.CheckboxSelectMultiple,
+    )
+    voter = forms.CharField(
+        required=False,
+        max_length=VOTER_NAME,
+        label="Whose predictions these are",
+        help_text="For those that come without a name.",
+        widget=forms.TextInput({"autocomplete": "off", "placeholder": UNNAMED}),
+    )
     holdout = forms.BooleanField(
         required=False,
         label="These are the locked test set",
         help_text="Never trained on and never shown as examples. Every row needs its known label.",
     )
 
-    def __init__(self, *args: Any, headers: list[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, headers: list[str], topk: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices = [(header, header) for header in headers]
         for name in ONE_EACH:
             self.choice(name).choices = [("", "from the content" if name == "id" else "none"), *choices]
         self.choice("votes").choices = choices
-        if not headers:
-            for name in (*ONE_EACH, "votes"):
-                del self.fields[name]
+        self.choice("topk").choices = topk
+        absent = () if headers and topk else ("topk", "voter") if headers else (*ONE_EACH, "votes", "topk", "voter")
+        for name in absent:
+            del self.fields[name]
 
     def choice(self, name: str) -> forms.ChoiceField:
         field = self.fields[name]
@@ -81,18 +101,20 @@ class MappingForm(forms.Form):
     @classmethod
     def for_preview(cls, preview: Preview) -> Self:
         columns = preview.columns
-        initial = {name: getattr(columns, name) for name in (*ONE_EACH, "votes")} if columns else {}
-        return cls(headers=preview.headers, initial=initial)
+        initial = columns.asdict() if columns else {}
+        return cls(headers=preview.headers, topk=preview.topk, initial=initial)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        if "text" in self.fields and not cleaned.get("text") and not cleaned.get("image"):
-            raise forms.ValidationError("Say which column holds the text or the picture; a post needs one of them.")
+        votes_alone = cleaned.get("id") and (cleaned.get("votes") or cleaned.get("topk"))
+        if "text" in self.fields and not (cleaned.get("text") or cleaned.get("image") or votes_alone):
+            raise forms.ValidationError(NEITHER)
         return cleaned
 
     def options(self) -> dict[str, Any]:
         if "text" not in self.fields:
             return {}
         chosen = {name: self.cleaned_data[name] for name in ONE_EACH}
-        columns = Columns(**chosen, votes=tuple(self.cleaned_data["votes"]))
+        votes, topk = (tuple(self.cleaned_data.get(name, ())) for name in ("votes", "topk"))
+        columns = Columns(**chosen, votes=votes, topk=topk, voter=self.cleaned_data.get("voter", "").strip())
         return {"columns": columns.asdict()}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
+from . import topk
 from .cells import KEPT_ITEMS, NO, YES, as_date, as_probability, as_text, as_yes_or_no, kept, storable
 from .rows import Picture, Refused, Row, RowVote, Unreadable
 
@@ -40,12 +41,14 @@ PICTURE_NAME = re.compile(r"^data:image/|\.(jpe?g|png|gif|webp|bmp|tiff?|avif)(\
 CONFIDENCE = ("confidence", "conf", "score", "probability", "prob")
 REASON = ("reason", "reasoning", "rationale", "explanation")
 VOTE = ("label", "vote", "prediction", "pred", "answer", "choice")
+SEVERAL = ("votes", "topk")  # of what a file may have more than one
 ABOUT_A_VOTE = frozenset({*CONFIDENCE, *REASON, "raw", "tokens", "cost", "latency", "ms", "usd", "time", "error", "id"})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; blank: there is none. A vote's confidence and reason are found by the vote column's name."""
+    """Names of columns; blank: there is none. A vote's confidence and reason are found by the vote column's name; of
+    votes with probabilities the first column stands for all of a voter's."""
 
     text: str = ""
     image: str = ""
@@ -55,19 +58,28 @@ class Columns:
     source: str = ""
     incongruous: str = ""
     votes: tuple[str, ...] = ()
+    topk: tuple[str, ...] = ()
+    voter: str = ""  # no column: whose the votes are that come without a name
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, object]) -> "Columns":
-        names = {f.name: str(stored.get(f.name) or "") for f in fields(cls) if f.name != "votes"}
-        votes = stored.get("votes")
-        return cls(**names, votes=tuple(map(str, votes)) if isinstance(votes, (list, tuple)) else ())
+        names = {f.name: str(stored.get(f.name) or "") for f in fields(cls) if f.name not in SEVERAL}
+        listed = {name: stored.get(name) for name in SEVERAL}
+        several = {name: tuple(map(str, of)) for name, of in listed.items() if isinstance(of, (list, tuple))}
+        return cls(**names, **several)  # type: ignore[arg-type]
 
     def asdict(self) -> dict[str, str | list[str]]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "votes"} | {"votes": list(self.votes)}
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SEVERAL}
+        return told | {name: list(getattr(self, name)) for name in SEVERAL}
 
     def named(self) -> list[str]:
         return [name for name in (self.text, self.image, self.id, self.label, self.date, self.source,
-                                  self.incongruous, *self.votes) if name]  # fmt: skip
+                                  self.incongruous, *self.votes, *self.topk) if name]  # fmt: skip
+
+    @property
+    def has_votes_alone(self) -> bool:
+        """For posts that are in the project already."""
+        return bool(self.id and (self.votes or self.topk))
 
     def plan(self, headers: tuple[str, ...]) -> "Plan":
         plan = self._plans.get(headers)
@@ -96,16 +108,21 @@ class Plan:
 
     columns: Columns
     votes: tuple[VotePlan, ...]
+    rankings: tuple[topk.Ranking, ...]
+    cells: tuple[str, ...]  # columns with objects that tell votes
     meta: tuple[tuple[str, str], ...]  # header, and its name as it can be stored
 
 
 def plan_of(columns: Columns, headers: tuple[str, ...]) -> Plan:
     by_plain_name = {plain(header): header for header in headers}
-    present = [column for column in columns.votes if column in headers]
+    rankings = tuple(one for one in topk.rankings(headers) if one.key in columns.topk) if columns.topk else ()
+    ranked = {column for one in rankings for column in one.columns}
+    cells = tuple(column for column in columns.topk if column in headers and column not in ranked)
+    present = [column for column in columns.votes if column in headers and column not in ranked]
     votes = tuple(vote_plan(column, by_plain_name, alone=len(present) == 1) for column in present)
-    taken = {*columns.named(), *(v.confidence for v in votes), *(v.reason for v in votes)}
+    taken = {*columns.named(), *ranked, *(v.confidence for v in votes), *(v.reason for v in votes)}
     meta = tuple((header, storable(header[:200])) for header in headers if header not in taken)
-    return Plan(columns, votes, meta[:KEPT_ITEMS])
+    return Plan(columns, votes, rankings, cells, meta[:KEPT_ITEMS])
 
 
 def vote_plan(column: str, by_plain_name: Mapping[str, str], alone: bool) -> VotePlan:
@@ -139,7 +156,9 @@ Values = list[object]
 def guess(headers: list[str], sample: list[dict[str, object]], labels: list[str]) -> Columns:
     values = {h: [v for record in sample if (v := record.get(h)) is not None and v != ""] for h in headers}
     names = {label.strip().casefold() for label in labels}
-    free = {header: values[header] for header in headers if not is_model(header)}
+    tellers = topk_of(headers, values)
+    told = {column for columns in tellers.values() for column in columns}
+    free = {header: values[header] for header in headers if not is_model(header) and header not in told}
 
     def take(known: tuple[str, ...], fits: Callable[[Values], bool], endings: tuple[str, ...] = ()) -> str:
         found = by_name(free, known, endings, fits)
@@ -154,15 +173,28 @@ def guess(headers: list[str], sample: list[dict[str, object]], labels: list[str]
     columns = Columns(
         text=text,
         image=image,
-        id=take(ID, are_distinct, endings=("id",)),
+        id=take(ID, are_distinct if text or image else are_short, endings=("id",)),  # several may vote on one post
         date=take(DATE, are_dates, endings=DATE_ENDINGS),
         source=take(SOURCE, are_short),
         incongruous=take(INCONGRUOUS, are_yes_or_no),
         label=take(LABEL, are_short) or take(LABEL_LIKE, lambda v: are_short(v) and (not names or are_in(v, names)),
                                              endings=LABEL_LIKE),
     )  # fmt: skip
-    votes = [h for h in headers if (is_vote(h, values[h]) if is_model(h) else h in free and are_in(values[h], names))]
-    return replace(columns, votes=tuple(votes))
+    others = [header for header in headers if header not in told]
+    votes = [h for h in others if (is_vote(h, values[h]) if is_model(h) else h in free and are_in(values[h], names))]
+    return replace(columns, votes=tuple(votes), topk=tuple(tellers))
+
+
+def topk_of(headers: list[str], values: Mapping[str, Values]) -> dict[str, list[str]]:
+    """The columns of each voter that tells probabilities, by the first of them."""
+    ranked = {one.key: one.columns for one in topk.rankings(headers) if may_be_ranked(one, values)}
+    cells = {h: [h] for h in headers if values[h] and mostly(values[h], lambda value, h=h: topk.is_told_by(h, value))}  # type: ignore[misc]
+    return ranked | cells
+
+
+def may_be_ranked(one: topk.Ranking, values: Mapping[str, Values]) -> bool:
+    label, sure = values[one.pairs[0][0]], values[one.pairs[0][1]]
+    return not label or (are_short(label) and mostly(sure, lambda value: topk.number_in(value) is not None))
 
 
 def by_name(
@@ -269,18 +301,20 @@ def row_of(number: int, record: Mapping[str, object], plan: Plan, picture_of: Ca
     columns, get = plan.columns, record.get
     text = as_text(get(columns.text)).strip().replace("\r\n", "\n") if columns.text else ""
     picture = picture_in(get(columns.image), number, picture_of) if columns.image else None
-    if not text and picture is None:
+    own_id = as_text(get(columns.id)).strip() if columns.id else ""
+    votes = (*(vote_in(record, vote) for vote in plan.votes if get(vote.column) is not None), *told_in(record, plan))
+    if not text and picture is None and not (own_id and votes):
         raise ValueError("row has neither text nor a picture")
     return Row(
         number,
         text,
-        as_text(get(columns.id)).strip() if columns.id else "",
+        own_id,
         picture,
         as_date(get(columns.date)) if columns.date else None,
         as_text(get(columns.source)).strip() if columns.source else "",
         as_text(get(columns.label)).strip() if columns.label else "",
         as_yes_or_no(get(columns.incongruous)) if columns.incongruous else None,
-        tuple(vote_in(record, vote) for vote in plan.votes if get(vote.column) is not None),
+        votes,
         {name: kept(value) for header, name in plan.meta if (value := get(header)) is not None and value != ""},
     )
 
@@ -292,6 +326,14 @@ def vote_in(record: Mapping[str, object], vote: VotePlan) -> RowVote:
         as_probability(record.get(vote.confidence)) if vote.confidence else None,
         as_text(record.get(vote.reason)).strip() if vote.reason else "",
     )
+
+
+def told_in(record: Mapping[str, object], plan: Plan) -> list[RowVote]:
+    """A voter has one vote: what stands in columns of its own comes before what a cell says of it."""
+    unnamed = plan.columns.voter.strip() or topk.UNNAMED
+    ranked = [vote for one in plan.rankings for vote in topk.of_ranking(record, one, unnamed)]
+    cells = [vote for header in plan.cells for vote in topk.of_cell(header, record.get(header), unnamed)]
+    return list({vote.voter: vote for vote in reversed([*ranked, *cells])}.values())[::-1]
 
 
 def picture_in(value: object, number: int, picture_of: Callable[[str], Picture]) -> Picture | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path, PurePath
 
-from . import delimited, exported, fourchan, json_files, label_studio, parquet, picture_sets, sharegpt
+from . import delimited, exported, fourchan, json_files, label_studio, parquet, picture_sets, sharegpt, topk
 from .cells import as_text
-from .columns import MAX_COLUMNS, Columns, Record, guess, to_row
+from .columns import MAX_COLUMNS, Columns, Record, guess, to_row, topk_of
 from .pictures import Fetch, PictureOf, finder, in_folder, is_picture, nowhere
 from .rows import Refused, Row, Unreadable
 from .text_files import encoding_of
@@ -52,6 +52,7 @@ class Options:
     picture_from_url: Fetch | None = None  # None: addresses are not fetched
     base: Path | None = None  # the folder of the pictures that a lone table names; nothing outside it is read
     board: str = ""
+    voter: str = ""  # whose the votes are that come without a name
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Preview:
     columns: Columns | None
     rows: list[dict[str, str]]
     refused: list[Refused] = field(default_factory=list)
+    topk: list[tuple[str, str]] = field(default_factory=list)  # who tells probabilities, and where, in words
 
 
 # --- which format
@@ -212,8 +214,9 @@ def values_and_headers(sample: list[Record | Refused]) -> tuple[list[dict[str, o
 def columns_of(sample: list[Record | Refused], options: Options) -> Columns:
     values, headers = values_and_headers(sample)
     columns = options.columns or guess(headers, values, list(options.labels))
+    columns = replace(columns, voter=columns.voter or options.voter)
     listed = ", ".join(headers)[:300]
-    if headers and not (columns.text or columns.image):
+    if headers and not (columns.text or columns.image or columns.has_votes_alone):
         raise Unreadable(f"No column of texts or pictures was found among: {listed}. Say which it is.")
     has_header = len({tuple(record) for record in values}) == 1  # objects of a JSON file may leave fields out
     if has_header and (missing := [column for column in columns.named() if column not in headers]):
@@ -244,7 +247,23 @@ def preview_file(path: Path, name: str, kind: str, options: Options, limit: int,
     values, headers = values_and_headers(sample)
     columns = options.columns or guess(headers, values, list(options.labels))
     rows = [{header: cell(record.get(header)) for header in headers} for record in values[:limit]]
-    return Preview(kind, headers, columns, rows, [r for r in sample if isinstance(r, Refused)][:limit])
+    refused = [r for r in sample if isinstance(r, Refused)][:limit]
+    return Preview(kind, headers, columns, rows, refused, topk_in_words(headers, values))
+
+
+def topk_in_words(headers: list[str], sample: list[dict[str, object]]) -> list[tuple[str, str]]:
+    """By the first column of each."""
+    values = {h: [v for record in sample if (v := record.get(h)) is not None and v != ""] for h in headers}
+    ranked = {one.key: one for one in topk.rankings(headers)}
+    return [(key, said_of(key, ranked.get(key))) for key in topk_of(headers, values)]
+
+
+def said_of(key: str, ranking: topk.Ranking | None) -> str:
+    if ranking is None:
+        return f"{key}: labels with their probabilities"
+    k = len(ranking.pairs)
+    who = f"{ranking.voter}, " if ranking.voter else ""
+    return f"{who}{ranking.key} to {ranking.pairs[-1][0]}" if k > 1 else f"{who}{ranking.key}"
 
 
 def preview_rows(kind: str, rows: Iterator[Row | Refused], limit: int) -> Preview:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -23,6 +23,9 @@ TEXT_LIMIT = 100_000
 BATCH = 1000
 PICTURE_BATCH = 200  # smaller, so that progress is seen and few decoded pictures wait in memory
 MACHINES = (LabelSource.CONSENSUS, LabelSource.MODEL)
+NOBODYS = (
+    "this row has neither text nor a picture, and there is no post “{}” in this project that it could be a vote on"
+)
 LOCKED = (
     "this post belongs to a locked test set; import it with that box ticked, or --holdout, or it would be trained on"
 )
@@ -69,6 +72,7 @@ class Loader:
         self.run = run
         self.project: Project = run.project
         self.labels = settling.label_ids(self.project)
+        self.names = dict(self.project.labels.values_list("pk", "name"))
         self.voters: dict[str, int] = {}
         self.groups = TemplateGroups(self.project)
         self.now: datetime = run.started or run.created
@@ -82,6 +86,7 @@ class Loader:
         contents = {row.number: content_of(row, hashes.get(row.number, "")) for row in rows if isinstance(row, Row)}
         removing.nothing_removed_meanwhile()
         out = self.keep_out(rows, contents, loaded)
+        there = self.there_already(rows)
         pictures = self.store_pictures({n: (h, read[n]) for n, h in hashes.items() if n not in out}, loaded)
         refused = {line.number for line in loaded.lines}
         candidates: list[Candidate] = []
@@ -89,6 +94,8 @@ class Loader:
             if row.number in refused:
                 continue
             checked = self.check(row, pictures.get(row.number), contents[row.number]) if isinstance(row, Row) else row
+            if isinstance(row, Row) and row.is_votes_alone and row.external_id not in there:
+                checked = Refused(row.number, NOBODYS.format(row.external_id[:60]))
             if isinstance(checked, Refused):
                 loaded.lines.append(refusal(checked))
             else:
@@ -140,6 +147,12 @@ class Loader:
 
     # --- checks that need the project
 
+    def there_already(self, rows: list[Row | Refused]) -> set[str]:
+        """Of the posts that rows bring nothing for but votes."""
+        wanted = [row.external_id for row in rows if isinstance(row, Row) and row.is_votes_alone]
+        found = self.project.posts.filter(external_id__in=wanted).values_list("external_id", flat=True)
+        return set(found) if wanted else set()
+
     def check(self, row: Row, image: Image | None, content_hash: str) -> Candidate | Refused:
         label = self.labels.get(settling.plain(row.label)) if row.label else None
         if row.past and row.past.split == exported.HOLDOUT and not self.run.holdout:
@@ -157,7 +170,7 @@ class Loader:
     def ballots(self, row: Row) -> dict[int, Ballot]:
         """A blank cell is no vote; what is no label is an abstention."""
         return {
-            self.voter(vote.voter): Ballot(self.labels.get(settling.plain(vote.label)), vote.confidence)
+            self.voter(vote.voter): Ballot(votes.label_of(vote.label, self.labels), vote.confidence)
             for vote in row.votes
             if vote.counts
         }
@@ -170,12 +183,15 @@ class Loader:
             first = unique.setdefault(candidate.external_id, candidate)
             if first is not candidate:
                 loaded.lines.append(again(candidate, first.content_hash))
+                if candidate.row.is_votes_alone:  # of another voter, as when predictions of several are one file
+                    first.row = replace(first.row, votes=first.row.votes + candidate.row.votes)
         if not unique:
             return
         with transaction.atomic():
             self.groups.assign([c.image for c in unique.values() if c.image])
             self.decide(list(unique.values()))
-            self.insert_posts(unique)
+            if posts := {id: c for id, c in unique.items() if not c.row.is_votes_alone}:
+                self.insert_posts(posts)
             existing = self.find_existing(unique)
             changed = self.insert_votes(list(unique.values()), loaded)
             self.settle(list(unique.values()), changed)
@@ -268,7 +284,7 @@ class Loader:
 
     def insert_votes(self, candidates: list[Candidate], loaded: Loaded) -> list[int]:
         cast = ((candidate.post, vote) for candidate in candidates for vote in candidate.row.votes)
-        posts = votes.insert(cast, self.labels, self.voter)
+        posts = votes.insert(cast, self.labels, self.voter, self.names)
         loaded.votes += len(posts)
         return list(dict.fromkeys(posts))
 
@@ -349,7 +365,7 @@ def refusal(refused: Refused) -> Line:
 
 
 def again(candidate: Candidate, content_hash: str) -> Line:
-    same = candidate.content_hash == content_hash
+    same = candidate.content_hash == content_hash or candidate.row.is_votes_alone
     detail = "" if same else "with other content; what was there first is kept"
     return Line(candidate.row.number, candidate.external_id, "already there", detail)
 

@@ -77,6 +77,11 @@ class Row:
     meta: dict[str, object] = field(default_factory=dict)
     past: Past | None = None
 
+    @property
+    def is_votes_alone(self) -> bool:
+        """About a post that is in the project already."""
+        return not self.text and self.picture is None and bool(self.votes)
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

@@ -117,6 +117,7 @@ def reading_options(run: ImportRun, beside: Path | None = None) -> formats.Optio
         picture_from_url=fetch_image if settings.FETCH_IMAGES else None,
         base=beside.resolve().parent if beside else None,
         board=str(run.options.get("board", "")),
+        voter=str(run.options.get("voter", "")),
     )
 
 

@@ -82,7 +82,8 @@ def start(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     run = get_object_or_404(project.imports, pk=pk)
     if run.state == ImportState.DRAFT:
         try:
-            form = MappingForm(request.POST, headers=doors.preview(run)[0].headers)
+            preview = doors.preview(run)[0]
+            form = MappingForm(request.POST, headers=preview.headers, topk=preview.topk)
         except Unreadable:
             return redirect(run)
         if not form.is_valid():

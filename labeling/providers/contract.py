@@ -14,6 +14,7 @@ class Ask:
     image: bytes | None = None
     image_format: str = "jpeg"  # jpeg, png or webp
     asks_incongruous: bool = False
+    bare: bool = False  # in the words of a model's training: the post alone, picture first, and a label for an answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,19 @@ class Token:
     alternatives: tuple[tuple[str, float], ...]
 
 
-def label_probabilities(tokens: Sequence[Token], labels: tuple[str, ...]) -> dict[str, float] | None:
+def label_probabilities(
+    tokens: Sequence[Token], labels: tuple[str, ...], bare: bool = False
+) -> dict[str, float] | None:
     """None where it cannot be told: no such place in the answer, or tokens that could begin more than one label."""
     told = "".join(token.text for token in tokens)
-    place = LABEL.search(told)
-    if place is None:
-        return None
-    masses = walk(*from_place(tokens, place.end()), {label: written(label) for label in labels})
+    if bare:
+        begins = len(told) - len(told.lstrip())
+        masses = walk(*from_place(tokens, begins), {label: label.casefold() for label in labels})
+    else:
+        place = LABEL.search(told)
+        if place is None:
+            return None
+        masses = walk(*from_place(tokens, place.end()), {label: written(label) for label in labels})
     total = sum(masses.values()) if masses else 0.0
     return {label: masses[label] / total for label in labels} if masses and total > 0 else None
 

@@ -59,10 +59,7 @@ def request(model: str, parameters: Parameters, ask: Ask) -> dict[str, Any]:
     """What `create` takes; also one request of a batch job."""
     asked: dict[str, Any] = {
         "model": model,
-        "messages": [
-            {"role": "system", "content": ask.system},
-            {"role": "user", "content": list(content(ask, parameters["detail"]))},
-        ],
+        "messages": list(messages(ask, parameters["detail"])),
         "temperature": parameters["temperature"],
         "reasoning_effort": parameters["reasoning_effort"] or None,
         # Only OpenAI itself has renamed it, and its newer models refuse the old name.
@@ -73,6 +70,14 @@ def request(model: str, parameters: Parameters, ask: Ask) -> dict[str, Any]:
     if parameters["logprobs"]:
         asked |= {"logprobs": True, "top_logprobs": min(20, parameters["logprobs"])}
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def messages(ask: Ask, detail: str) -> Iterator[dict[str, Any]]:
+    """In the words of its training, the picture comes first, and there may be no system turn."""
+    if ask.system:
+        yield {"role": "system", "content": ask.system}
+    parts = list(content(ask, detail))
+    yield {"role": "user", "content": parts[::-1] if ask.bare else parts}
 
 
 def content(ask: Ask, detail: str) -> Iterator[dict[str, Any]]:
@@ -86,6 +91,8 @@ def content(ask: Ask, detail: str) -> Iterator[dict[str, Any]]:
 
 
 def answer_format(name: str, ask: Ask) -> dict[str, Any] | None:
+    if ask.bare:
+        return None
     if name == "json_schema":
         schema = answers.schema(ask.labels, ask.asks_incongruous)
         return {"type": name, "json_schema": {"name": "vote", "strict": True, "schema": schema}}
@@ -103,7 +110,7 @@ def answer_to(ask: Ask, completion: "ChatCompletion") -> Answer:
     if abstained := ABSTENTIONS.get(choice.finish_reason):
         return Answer(None, abstained, raw=raw, usage=usage)
     read = answers.read(raw, ask)
-    return answers.completed(read, usage, label_probabilities(tokens_of(choice), ask.labels))
+    return answers.completed(read, usage, label_probabilities(tokens_of(choice), ask.labels, ask.bare))
 
 
 def usage_of(completion: "ChatCompletion") -> Usage:
@@ -159,6 +166,12 @@ OPENAI = Provider(
         "detail": Parameter(str, "low", "How closely the picture is looked at.", ("low", "high", "auto")),
         "answer_format": Parameter(
             str, "json_schema", "What holds the answer to its form.", ("json_schema", "json_object", "text")
+        ),
+        "words": Parameter(
+            str,
+            "",
+            "Of a model that was trained here: the prompt up to $post, and then the post by itself.",
+            ("trained", "trained in one turn"),
         ),
         "reasoning_effort": Parameter(
             str, "", "How long to think first.", ("none", "minimal", "low", "medium", "high", "xhigh")

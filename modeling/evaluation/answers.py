@@ -9,13 +9,14 @@ import numpy as np
 
 from annotate import settling
 from annotate.models import Vote
+from modeling.cascade import answering
 from modeling.datasets.items import Item, items
 from modeling.datasets.renamed import was_called
 from modeling.measures import baselines, calibration
-from modeling.models import Dataset, Evaluation, On, Sees, Split, Study
+from modeling.models import Cascade, Dataset, Evaluation, On, Sees, Split, Study
 
 from .asked import asked_items, measured_items
-from .predictors import Predictor, study_of
+from .predictors import Predictor, cascade_of, study_of
 
 WINDOW = 2000
 LEAST = 1e-6  # how likely a label is at least that a voter gave no chance at all
@@ -35,6 +36,9 @@ def of(evaluation: Evaluation, beat: Beat) -> Iterator[Answer]:
     names = label_names(evaluation.dataset)
     if predictor.kind in ("voter", "consensus"):
         yield from said(evaluation, predictor, names, beat)
+        return
+    if predictor.kind == "cascade":
+        yield from cascaded(evaluation, cascade_of(predictor, evaluation.project), beat)
         return
     if predictor.kind == "folds":
         yield from pooled(study_of(predictor, evaluation.project), beat)
@@ -115,6 +119,15 @@ def pooled(study: Study, beat: Beat) -> Iterator[Answer]:
                 yield Answer(position, label, row.tolist())
             done += len(some)
             beat(done)
+
+
+# --- A cascade
+
+
+def cascaded(evaluation: Evaluation, cascade: Cascade, beat: Beat) -> Iterator[Answer]:
+    """What it saves is told beside what it says."""
+    found, evaluation.used = answering.answers(cascade, evaluation.dataset, evaluation.split, beat)
+    yield from (Answer(*row) for row in found)
 
 
 # --- Baselines

@@ -15,6 +15,7 @@ from django_q.tasks import async_task
 
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
+from modeling.cascade.stages import Lacking
 from modeling.child import Told, child, ended, looks
 from modeling.gpu.ask import Ask
 from modeling.gpu.progress import STOP
@@ -36,7 +37,7 @@ from modeling.training import results, run_folder
 
 from . import answers, asked, folder, measuring
 from .answers import Answer
-from .predictors import Predictor, Unknown, run_of, study_of, title
+from .predictors import Predictor, Unknown, cascade_of, run_of, study_of, title
 
 COMMAND = [sys.executable, "-m", "modeling.gpu.predict"]
 LOG = "log.txt"
@@ -93,7 +94,9 @@ def check(project: Project, dataset: Dataset, split: str, predictor: Predictor, 
         raise Refused("The runs of a study are asked together about all folds of its dataset, and about nothing else.")
     if not predictor.needs_model and sees == Sees.PICTURE:
         raise Refused("Only a model can be shown the picture alone.")
-    if not predictor.needs_model and predictor.kind in ("voter", "consensus") and sees != Sees.BOTH:
+    if predictor.kind == "cascade":
+        check_cascade(project, predictor, split)
+    if not predictor.needs_model and predictor.kind in ("voter", "consensus", "cascade") and sees != Sees.BOTH:
         raise Refused("What voters said, they said of picture and words together.")
     if predictor.kind == "run":
         run = run_of(predictor, project)
@@ -116,6 +119,15 @@ def check_ask(predictor: Predictor) -> None:
         Ask(adapter=adapter, bits=predictor.bits, merged=predictor.merged, batch=predictor.batch)
     except ValueError as problem:
         raise Refused(str(problem)) from problem
+
+
+def check_cascade(project: Project, predictor: Predictor, split: str) -> None:
+    cascade = cascade_of(predictor, project)
+    if not cascade.is_usable:
+        raise Refused(f"{cascade} has no point yet: choose one on its page.")
+    if split not in (On.TEST, On.HOLDOUT):
+        raise Refused("A cascade is fitted on the validation split: it is measured on the test split or the locked "
+                      "test set.")  # fmt: skip
 
 
 def check_fold(run: Run, dataset: Dataset, split: str) -> None:
@@ -188,7 +200,7 @@ def carry_out(evaluation: Evaluation, progress: Progress = lambda _: None) -> bo
         if not still_ours(evaluation).filter(stop_asked=True).exists():
             return True
         state, error = EvaluationState.STOPPED, ""
-    except (Unknown, baselines.TooFew, results.NoResult, run_folder.NotSeen, measuring.NothingSaid) as refusal:
+    except (Unknown, baselines.TooFew, results.NoResult, run_folder.NotSeen, measuring.NothingSaid, Lacking) as refusal:
         state, error = EvaluationState.FAILED, str(refusal)
     except OSError as failure:
         state = EvaluationState.FAILED

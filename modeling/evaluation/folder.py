@@ -18,6 +18,7 @@ from modeling.gpu import tiny
 from modeling.gpu.ask import Ask
 from modeling.gpu.config import Config
 from modeling.models import Dataset, Evaluation, Run, Sees, Split
+from modeling.serving.written import as_written
 from modeling.training import results, run_folder, training_presets
 from modeling.training.run_folder import as_json
 from modeling.training.starting import usual_recipe
@@ -59,11 +60,11 @@ def members(evaluation: Evaluation, predictor: Predictor) -> Iterator[Member]:
 
 def asked_how(evaluation: Evaluation, predictor: Predictor) -> tuple[Config, Ask]:
     if predictor.kind == "base":
-        preset = training_presets.named(usual_recipe(predictor.model))
+        preset = training_presets.named(predictor.recipe or usual_recipe(predictor.model))
         config = preset.configured(
             predictor.model, revision=predictor.revision, trust_remote_code=predictor.trust_remote_code
         )
-        return config, Ask(bits=predictor.bits, batch=predictor.batch)
+        return as_written(config), Ask(bits=predictor.bits, batch=predictor.batch)
     run = run_of(predictor, evaluation.project)
     adapter = results.fetched(run) / results.ADAPTER
     ask = Ask(adapter=str(adapter), bits=predictor.bits, merged=predictor.merged, batch=predictor.batch)

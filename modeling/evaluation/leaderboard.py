@@ -23,7 +23,7 @@ WHOLE = 0.95  # of the posts, from which on somebody counts as asked about all o
 KIND_TITLES = {
     "run": "Runs", "base": "Base models as they are", "voter": "Voters", "consensus": "Consensus",
     "majority": "Always the commonest label", "text": "Words alone", "text-cv": "Words alone, cross-validated",
-    "folds": "Folds of a study",
+    "folds": "Folds of a study", "cascade": "Cascades",
 }  # fmt: skip
 OF_FIGURES = ("macro_f1", "accuracy", "ece", "unanswered")
 FIGURES: dict[str, Any] = {

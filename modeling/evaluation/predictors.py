@@ -5,9 +5,10 @@ from typing import Any, Literal, Self, get_args
 
 from annotate.models import Project, Voter
 from modeling.gpu.ask import BITS, MOST_SHOWN
-from modeling.models import Run, RunState, Study
+from modeling.models import Cascade, Run, RunState, Study
+from modeling.training import training_presets
 
-Kind = Literal["run", "base", "voter", "consensus", "majority", "text", "text-cv", "folds"]
+Kind = Literal["run", "base", "voter", "consensus", "majority", "text", "text-cv", "folds", "cascade"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BY_MODEL = frozenset({"run", "base"})  # loaded and asked by a process, on a card where there is one
 BATCH = 16  # posts at once
@@ -29,9 +30,11 @@ class Predictor:
     run: int = 0
     voter: int = 0
     study: int = 0  # each post by the run of it that had not seen it
+    cascade: int = 0  # a cheap first stage, and a run where that is unsure
     model: str = ""  # of a base: tiny, a name on the hub, or a folder
     revision: str = ""
     trust_remote_code: bool = False
+    recipe: str = ""  # of a base that does not tell how it is asked, as a classifier on the hub
     bits: int = 0  # a weight; 0: as it was trained
     merged: bool = False
     shots: int = 0  # examples of each label, shown before each post
@@ -40,6 +43,8 @@ class Predictor:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise Unknown(f"“{self.kind}” is no kind of predictor; there are {', '.join(KINDS)}.")
+        if self.recipe and (self.kind != "base" or not training_presets.is_known(self.recipe)):
+            raise Unknown(f"“{self.recipe}” is no recipe, or whom you ask has one: it is told of a base model alone.")
         if self.bits not in BITS:
             raise Unknown("A weight is asked for with 4, 8 or 16 bits, or as it was trained (0).")
         if not 0 <= self.shots <= MOST_SHOWN:
@@ -72,6 +77,9 @@ def title(predictor: Predictor, project: Project) -> str:
     if predictor.kind == "folds":
         study = study_of(predictor, project)
         return f"Runs like {short(study.config['model'])} on {study.dataset.name}, {study.title} ({str(study).lower()})"
+    if predictor.kind == "cascade":
+        cascade = cascade_of(predictor, project)
+        return f"{cascade} (candidates {cascade.k}, asked below {cascade.threshold or 0:g})"
     if predictor.kind == "base":
         return ", ".join([f"{short(predictor.model)} untrained", *how(predictor)])
     return TITLES[predictor.kind]
@@ -103,6 +111,14 @@ def study_of(predictor: Predictor, project: Project) -> Study:
     return study
 
 
+def cascade_of(predictor: Predictor, project: Project) -> Cascade:
+    found = project.cascades.select_related("voter", "run", "second", "dataset__project")
+    cascade = found.filter(pk=predictor.cascade).first()
+    if cascade is None:
+        raise Unknown(f"There is no cascade {predictor.cascade} in this project.")
+    return cascade
+
+
 def voter_of(predictor: Predictor, project: Project) -> Voter:
     voter = Voter.objects.filter(project=project, pk=predictor.voter).first()
     if voter is None:
@@ -111,7 +127,7 @@ def voter_of(predictor: Predictor, project: Project) -> Voter:
 
 
 def named(project: Project, name: str) -> Predictor:
-    """As commands and programs write it: run-3, base:OWNER/MODEL, consensus, majority, text, text-cv, or a voter."""
+    """As commands and programs write it: run-3, cascade-2, base:OWNER/MODEL, consensus and its like, or a voter."""
     if name in TITLES:
         return Predictor(name)  # type: ignore[arg-type]
     if name.startswith("run-") and name[4:].isdecimal():
@@ -120,11 +136,15 @@ def named(project: Project, name: str) -> Predictor:
         return predictor
     if name.startswith("base:") and len(name) > 5:
         return Predictor("base", model=name[5:])
+    if name.startswith("cascade-") and name[8:].isdecimal():
+        predictor = Predictor("cascade", cascade=int(name[8:]))
+        cascade_of(predictor, project)
+        return predictor
     voter = Voter.objects.filter(project=project, name=name).first()
     if voter is None:
         voters = ", ".join(Voter.objects.filter(project=project).values_list("name", flat=True)[:10])
         raise Unknown(
-            f"“{name}” is no predictor: write run-N, base:MODEL, {', '.join(TITLES)}, or the name of a voter"
+            f"“{name}” is no predictor: write run-N, cascade-N, base:MODEL, {', '.join(TITLES)}, or the name of a voter"
             f"{f' ({voters})' if voters else ''}."
         )
     return Predictor("voter", voter=voter.pk)
@@ -139,8 +159,10 @@ def offered(project: Project) -> list[Predictor]:
     """All that can be asked at once, the latest runs first and the baselines last: what a page lists."""
     runs = Run.objects.filter(project=project, state=RunState.DONE, study=None).order_by("-pk")[:50]
     voters = Voter.objects.filter(project=project, retired=None)
+    cascades = Cascade.objects.filter(project=project).usable()[:50]
     several = [Predictor("consensus")] if len(voters) > 1 else []
     return [
-        *(Predictor("run", run=run.pk) for run in runs), *(Predictor("voter", voter=voter.pk) for voter in voters),
+        *(Predictor("run", run=run.pk) for run in runs), *(Predictor("cascade", cascade=one.pk) for one in cascades),
+        *(Predictor("voter", voter=voter.pk) for voter in voters),
         *several, Predictor("majority"), Predictor("text"), Predictor("text-cv"),
     ]  # fmt: skip

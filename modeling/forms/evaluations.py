@@ -15,7 +15,7 @@ from modeling.evaluation import evaluating, predictors
 from modeling.evaluation.predictors import Predictor, Unknown
 from modeling.gpu import tiny
 from modeling.gpu.ask import MOST_SHOWN
-from modeling.models import Dataset, Evaluation, EvaluationState, On, Run, Sees, StudyKind
+from modeling.models import Cascade, Dataset, Evaluation, EvaluationState, On, Run, Sees, StudyKind
 from modeling.training import starting
 
 TESTED = (On.HOLDOUT, On.TEST, On.VALIDATION)
@@ -123,7 +123,8 @@ class EvaluationForm(forms.Form):
         offered = predictors.offered(self.project)
         runs = Run.objects.select_related("dataset").in_bulk([one.run for one in offered if one.run])
         voters = Voter.objects.in_bulk([one.voter for one in offered if one.voter])
-        return [offer(one, runs, voters, ticked) for one in offered]
+        cascades = Cascade.objects.in_bulk([one.cascade for one in offered if one.cascade])
+        return [offer(one, runs, voters, cascades, ticked) for one in offered]
 
     @property
     def models(self) -> list[Offer]:
@@ -196,13 +197,18 @@ def problem_with(base: Predictor, by: User) -> str:
     return starting.problem_with_model(base.model)
 
 
-def offer(one: Predictor, runs: dict[int, Run], voters: dict[int, Voter], ticked: set[str]) -> Offer:
+def offer(
+    one: Predictor, runs: dict[int, Run], voters: dict[int, Voter], cascades: dict[int, Cascade], ticked: set[str]
+) -> Offer:
     """In words without asking the database about each."""
     if one.kind == "run":
         run = runs[one.run]
         of = f"{predictors.short(run.config['model'])}, trained on {run.dataset.name}"
         tiny_one = " It is no real model." if run.config["model"] == tiny.NAME else ""
         return Offer(f"run-{run.pk}", str(run), f"{of}.{tiny_one}", f"run-{run.pk}" in ticked, one)
+    if one.kind == "cascade":
+        key, says = f"cascade-{one.cascade}", "What its stages have said of those posts; they were asked before."
+        return Offer(key, str(cascades[one.cascade]), says, key in ticked, one)
     if one.kind == "voter":
         voter = voters[one.voter]
         key = f"voter-{voter.pk}"

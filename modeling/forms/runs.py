@@ -83,8 +83,8 @@ class RunForm(forms.Form):
             for name in [name for name in whole if name.startswith(WEIGHT)]:
                 del whole[name]
         for name, value in written(self.of_recipe, self.labels).items():
-            if not self.whole or name.startswith(WEIGHT):
-                whole.setdefault(name, value)
+            if not self.whole or name.startswith(WEIGHT) or (name in SETTINGS and SETTINGS[name].for_words):
+                whole.setdefault(name, value)  # of a classifier the page asks for nothing that is about words
         whole.setdefault("dataset", self.learns_from.name)
         return whole
 
@@ -96,7 +96,8 @@ class RunForm(forms.Form):
 
     @property
     def groups(self) -> list[Fields]:
-        return [self.shown(group) for group in GROUPS]
+        shown = (self.shown(group) for group in GROUPS)
+        return [group for group in shown if group.plain or group.folded]
 
     @property
     def kept(self) -> str:
@@ -108,8 +109,10 @@ class RunForm(forms.Form):
         return self.shown(BASE)
 
     def shown(self, group: run_settings.Group) -> Fields:
-        plain = [self[setting.name] for setting in group.settings if not setting.rare]
-        folded = [self[setting.name] for setting in group.settings if setting.rare]
+        method = str(self.data.get("method", ""))
+        settings = [setting for setting in group.settings if run_settings.applies(setting.name, method)]
+        plain = [self[setting.name] for setting in settings if not setting.rare]
+        folded = [self[setting.name] for setting in settings if setting.rare]
         touched = any(field.errors or field.name in self.changes for field in folded)
         return Fields(group.title, plain, folded, touched, group is run_settings.RARE_LABELS)
 

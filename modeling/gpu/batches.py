@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from .config import Config
+from .picture_changes import thinned
 
 if TYPE_CHECKING:
     from .encoders import Encoder
@@ -70,7 +71,11 @@ class Collator:
         return batch
 
     def shown(self, post: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Now and then without its words, where the picture alone gives the label: so that it is looked at."""
+        """Now and then without its words, where the picture alone gives the label: so that it is looked at. Where the
+        label is a model's own, some of the words are lost."""
+        if post.get("by_model"):
+            dice = Random(f"thinned {post['drawn']}")  # noqa: S311 - of nothing secret
+            post = {**post, "user": thinned(post["user"], dice)}
         if not (self.text_dropout and post["image"] and post.get("picture_tells")):
             return post
         dropped = Random(f"words {post['drawn']}").random() < self.text_dropout  # noqa: S311 - of nothing secret

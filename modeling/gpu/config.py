@@ -6,17 +6,23 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
-Method = Literal["qlora", "lora", "spectrum", "full"]
+from . import classifier_tiny, tiny
+
+Method = Literal["qlora", "lora", "spectrum", "full", "classifier"]
 Projector = Literal["frozen", "lora", "train"]
-METHODS: tuple[Method, ...] = ("qlora", "lora", "spectrum", "full")
+METHODS: tuple[Method, ...] = ("qlora", "lora", "spectrum", "full", "classifier")
 PROJECTORS: tuple[Projector, ...] = ("frozen", "lora", "train")
 Sharing = Literal["ddp", "fsdp", "zero3"]
 SHARINGS: tuple[Sharing, ...] = ("ddp", "fsdp", "zero3")
+NOT_THAT_TINY = (
+    f"“{tiny.NAME}” reads and writes, and “{classifier_tiny.NAME}” is a classifier of pictures: each goes with its own "
+    "methods."
+)
 
 
 @dataclass(frozen=True)
 class Config:
-    model: str  # tiny, a name on the hub, or a folder
+    model: str  # tiny, tiny-picture, a name on the hub, or a folder
     revision: str = ""
     trust_remote_code: bool = False
     method: Method = "qlora"
@@ -55,6 +61,16 @@ class Config:
         if problem := problem_with(self):
             raise ValueError(problem)
 
+    @property
+    def is_classifier(self) -> bool:
+        """It tells labels apart by the picture alone, and reads and writes no words."""
+        return self.method == "classifier"
+
+    @property
+    def is_made_on_the_spot(self) -> bool:
+        """Random, of our own making, and worth nothing but the walk."""
+        return self.model in (tiny.NAME, classifier_tiny.NAME)
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         known = {f.name for f in fields(cls)}
@@ -75,8 +91,14 @@ def problem_with(config: Config) -> str:
         return f"“{config.method}” is no method; there are {', '.join(METHODS)}."
     if config.sharing not in SHARINGS:
         return f"“{config.sharing}” is no way to share a model among cards; there are {', '.join(SHARINGS)}."
+    if config.is_classifier and config.sharing != "ddp":
+        return "A classifier is small: let each card hold all of it (ddp)."
+    if config.model == (tiny.NAME if config.is_classifier else classifier_tiny.NAME):
+        return NOT_THAT_TINY
     if config.projector not in PROJECTORS:
         return f"“{config.projector}” cannot be done with a projector; there are {', '.join(PROJECTORS)}."
+    if config.is_classifier and config.projector != "frozen":
+        return "A classifier has no projector: leave it frozen."
     if config.projector == "lora" and config.method in ("spectrum", "full"):
         return "The projector gets an adapter only where the language model does: with LoRA or QLoRA."
     if config.rank < 1 or config.alpha <= 0:

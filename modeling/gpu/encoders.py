@@ -12,6 +12,7 @@ from PIL import Image
 
 from .batches import IGNORED, BadBatch, with_answers
 from .families import Family
+from .picture_changes import strongly_changed
 
 Post = Mapping[str, Any]  # id, system, user, answer, label; image: its path below the run folder, or blank
 Turn = dict[str, Any]
@@ -173,9 +174,9 @@ class Encoder:
             raise BadBatch(
                 f"The picture of post {post['id']} cannot be read ({post['image']}): {error}. Mend it or leave it out."
             ) from error
-        if not self.change:
-            return picture
-        return self.change(picture, Random(f"picture {post['drawn']}"))  # noqa: S311 - of nothing secret
+        learnt_from_a_model = post.get("by_model") and "drawn" in post  # never where it is asked or measured
+        change = strongly_changed if learnt_from_a_model else self.change
+        return change(picture, Random(f"picture {post['drawn']}")) if change else picture  # noqa: S311 - of nothing secret
 
 
 class PlainEncoder(Encoder):

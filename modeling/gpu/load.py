@@ -115,6 +115,8 @@ def load_model(bits: int, family: Family, base: str, common: dict[str, Any]) -> 
     if quantised:
         check_quantised(model, family)
     kind = quantised_as(model)
+    if kind and not quantised:
+        in_one_kind(model, dtype)
     if kind and not on_card:
         keep_differentiable(model)
     used = {"device": torch.cuda.get_device_name() if on_card else "CPU", "dtype": str(dtype).removeprefix("torch."),
@@ -159,6 +161,13 @@ def attention_of(model: Any) -> str:
     parts = [model.config, *(getattr(model.config, name) for name in getattr(model.config, "sub_configs", {}))]
     kinds = {str(part._attn_implementation) for part in parts if getattr(part, "_attn_implementation", None)}
     return ", ".join(sorted(kinds))
+
+
+def in_one_kind(model: Any, dtype: torch.dtype) -> None:
+    """Of a checkpoint that was quantised before, the other weights come as they were saved, and biases as was asked."""
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            weight.data = weight.data.to(dtype)
 
 
 def keep_differentiable(model: Any) -> None:

@@ -26,6 +26,7 @@ PAPERS = {
     "lora": ["LoRA, arXiv 2106.09685"],
     "spectrum": ["Spectrum, arXiv 2406.06623"],
     "full": [],
+    "classifier": [],
 }
 SHARED = {
     "ddp": "DDP: each held all of it",
@@ -83,7 +84,13 @@ def counts(posts: Any, loaded: Loaded) -> dict[str, Any]:
         "labels": dict(Counter(posts["label"]).most_common()),
         "without_picture": without,
         **blank,
+        **({"by_model": n} if (n := sum(map(bool, by_model(posts)))) else {}),
     }
+
+
+def by_model(posts: Any) -> list[bool]:
+    """Of which the label is a tuned model's own. Folders written before there were any do not tell."""
+    return list(posts["by_model"]) if "by_model" in posts.column_names else []
 
 
 def together_with(trainer: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fine-tunes a vision-language model on a run folder: `python -m modeling.gpu.train RUN_DIR`.
+"""Fine-tunes a vision-language model, or an image classifier, on a run folder: `python -m modeling.gpu.train RUN_DIR`.
 
 The folder holds config.json, labels.json, posts/train.jsonl, posts/validation.jsonl and the pictures they name. Into it
 go progress.jsonl, checkpoints, the adapter and receipt.json. It knows neither Django nor our tables, and goes on from
@@ -22,7 +22,7 @@ from transformers import EarlyStoppingCallback  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig  # noqa: E402
 
-from modeling.gpu import families, receipt, sharing, tiny  # noqa: E402
+from modeling.gpu import classifier_training, families, receipt, sharing, tiny  # noqa: E402
 from modeling.gpu.batches import BadBatch, Collator  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
 from modeling.gpu.encoders import Encoder, encoder_of  # noqa: E402
@@ -72,19 +72,9 @@ def train(folder: Path, progress: Progress) -> None:
     posts = {split: read_posts(folder, split) for split in ("train", "validation")}
     check_posts(posts, {label["name"] for label in labels}, config)
 
-    with sharing.together().main_process_first():  # the others find what it built
-        if config.model == tiny.NAME and not (folder / "base").exists():
-            progress.write("state", doing="building a tiny model")
-            tiny.build(folder / "base", list(texts_of(posts["train"])), config.seed)
-    progress.write("state", doing="loading the base model")
     asked = arguments(config, folder, len(posts["validation"]) > 0)  # first: ZeRO-3 cuts a model up as it is loaded
-    torch.manual_seed(config.seed)  # adapters begin with numbers drawn at random
-    loaded = load(config, folder)
-    check_sharing(loaded, config)
-    model = make_trainable(loaded, config)
-    before, weights = fingerprints(model), receipt.weights_of(model)
-    sharing.name_layers(loaded.model)
-    trainer = make_trainer(config, folder, loaded, model, posts, labels, before, progress, asked)
+    prepare = classifier_training.prepared if config.is_classifier else prepared
+    loaded, model, weights, before, trainer = prepare(config, folder, posts, labels, progress, asked)
 
     resumed = get_last_checkpoint(str(folder / "checkpoints")) if (folder / "checkpoints").is_dir() else None
     if asked_to_stop(progress, trainer.args):
@@ -111,6 +101,26 @@ def train(folder: Path, progress: Progress) -> None:
         spent = None if joules is None else (receipt.joules_so_far() or joules) - joules
         receipt.write(folder, config, loaded, weights, trainer, posts, spent)
     progress.write("done", step=trainer.state.global_step)
+
+
+def prepared(
+    config: Config, folder: Path, posts: dict[str, Dataset], labels: list[dict[str, str]], progress: Progress,
+    asked: SFTConfig,
+) -> tuple[Loaded, Any, list[receipt.Weight], dict[str, int], Trainer]:  # fmt: skip
+    """All that is needed before the first step."""
+    with sharing.together().main_process_first():  # the others find what it built
+        if config.model == tiny.NAME and not (folder / "base").exists():
+            progress.write("state", doing="building a tiny model")
+            tiny.build(folder / "base", list(texts_of(posts["train"])), config.seed)
+    progress.write("state", doing="loading the base model")
+    torch.manual_seed(config.seed)  # adapters begin with numbers drawn at random
+    loaded = load(config, folder)
+    check_sharing(loaded, config)
+    model = make_trainable(loaded, config)
+    before, weights = fingerprints(model), receipt.weights_of(model)
+    sharing.name_layers(loaded.model)
+    trainer = make_trainer(config, folder, loaded, model, posts, labels, before, progress, asked)
+    return loaded, model, weights, before, trainer
 
 
 def read_posts(folder: Path, split: str) -> Dataset:
@@ -214,8 +224,8 @@ def out_of_memory(config: Config) -> str:
     smaller = [
         f"a batch of {config.batch // 2} with accumulation {config.accumulation * 2}" if config.batch > 1 else "",
         "gradient checkpointing" if not config.checkpointing else "",
-        f"at most {config.max_pixels // 2:,} pixels a picture",
-        "QLoRA" if config.method != "qlora" else "a smaller model",
+        f"at most {config.max_pixels // 2:,} pixels a picture" if not config.is_classifier else "",
+        "a smaller model" if config.method in ("qlora", "classifier") else "QLoRA",
     ]
     return f"The card's memory was too small. Try {', or '.join(filter(None, smaller))}, in a run like this one."
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from modeling.gpu import tiny
 from modeling.gpu.config import Config
 from modeling.models import Dataset, Split, StudyKind
 from modeling.training import estimates, fitting
@@ -36,7 +35,7 @@ def reckon(config: Config, dataset: Dataset, plan: Plan) -> Reckoned:
     learnt = learnt_by(dataset, plan)
     made = [one for posts in learnt if (one := fitting.estimate(config, posts))]
     cards = [together(config, made, card) for card in estimates.cards()] if len(made) == len(learnt) else []
-    return Reckoned(learnt, config.model == tiny.NAME, sum(one.steps for one in made), cards)
+    return Reckoned(learnt, config.is_made_on_the_spot, sum(one.steps for one in made), cards)
 
 
 def learnt_by(dataset: Dataset, plan: Plan) -> list[int]:

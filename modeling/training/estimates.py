@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from modeling.gpu import tiny
 from modeling.gpu.config import Config
 from modeling.models import Card, Dataset
 
@@ -13,6 +12,7 @@ from .fitting import Estimate, OnCard
 @dataclass(frozen=True)
 class Told:
     is_tiny: bool
+    is_classifier: bool
     made: Estimate | None  # None: a model whose shape we do not know
     cards: list[OnCard]
     warnings: list[str]
@@ -38,7 +38,18 @@ def cards() -> list[fitting.Card]:
 
 
 def told(config: Config, dataset: Dataset) -> Told:
-    made = fitting.estimate(config, dataset.composition["splits"]["train"]["posts"])
+    train = dataset.composition["splits"]["train"]
+    made = fitting.estimate(config, train["posts"])
     on_cards = fitting.on_cards(made, config, cards()) if made else []
     warned = fitting.warnings(made, config, on_cards) if made else []
-    return Told(config.model == tiny.NAME, made, on_cards, warned)
+    unseen = left_out(train["posts"], train["pictures"]) if config.is_classifier else []
+    return Told(config.is_made_on_the_spot, config.is_classifier, made, on_cards, [*unseen, *warned])
+
+
+def left_out(posts: int, pictures: int) -> list[str]:
+    """Of posts without a picture a classifier learns nothing."""
+    if not pictures:
+        return ["No post of the train split has a picture: a classifier cannot learn from it."]
+    without = posts - pictures
+    told = f"{without:,} of {posts:,} posts have no picture, and are left out: asked about such a post, it only knows"
+    return [f"{told} how common each label was."] if without else []

@@ -74,8 +74,8 @@ def known_size(model: str) -> tuple[Family, Size, Shape] | None:
 
 
 def estimate(config: Config, posts: int) -> Estimate | None:
-    """None for a model whose shape we do not know: a folder, or one that is not in our table."""
-    known = known_size(config.model)
+    """None for a model whose shape we do not know: a folder, one that is not in our table, or a classifier."""
+    known = None if config.is_classifier else known_size(config.model)
     if known is None or not posts:
         return None
     family, size, shape = known

@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import Count, OuterRef, Q, Subquery
 
+from annotate.models import LabelSource
 from modeling.chat import Chat
 from modeling.datasets.items import Item, as_line
 from modeling.export import pictures
@@ -142,6 +143,7 @@ def told(chat: Chat, item: Item) -> dict[str, object]:
         "label": item.label,
         "image": f"{pictures.FOLDER}/{item.image}" if item.image else "",
         "picture_tells": picture_tells(item),
+        "by_model": item.label_source == LabelSource.MODEL,
     }
 
 

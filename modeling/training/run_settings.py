@@ -7,6 +7,7 @@ from typing import Any
 from modeling.gpu.config import Config
 
 BY_LABEL = "weights"  # the one setting that has a value for each label
+CLASSIFIER = "classifier"  # the one method whose model has no words
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Setting:
     most: float | None = None
     choices: tuple[tuple[str, str], ...] = ()
     rare: bool = False  # folded away: hardly anybody changes it
+    for_words: bool = False  # of models that read and write: a classifier has no such thing
 
     @property
     def usual(self) -> Any:
@@ -31,7 +33,8 @@ class Group:
 
 
 BASE = Group("Base model", (
-    Setting("model", "Base model", "A name on the hub, a folder on the machine that trains, or tiny."),
+    Setting("model", "Base model",
+            "A name on the hub, a folder on the machine that trains, or tiny; of classifiers tiny-picture."),
     Setting("revision", "Revision", "A tag or a commit on the hub. Blank: the latest.", rare=True),
     Setting("trust_remote_code", "Run the code that comes with this model",
             "A few models bring Python of their own, and it may do anything on the machine that trains: only a site "
@@ -42,21 +45,23 @@ METHOD = Group("Method and adapters", (
     Setting("method", "Method", "What is trained, and how exactly the weights are kept meanwhile.", choices=(
         ("qlora", "QLoRA: adapters, weights in 4 bits"), ("lora", "LoRA: adapters, weights in bf16"),
         ("spectrum", "Spectrum: some matrices themselves"), ("full", "Full: the whole language model"),
+        ("classifier", "Classifier: a whole model that sees pictures and reads no words"),
     )),
-    Setting("rank", "Rank", "How much an adapter can take in: 8 to 64.", least=1, most=1024),
-    Setting("alpha", "Alpha", "How much adapters count: the rank, or twice that.", least=1, most=4096),
+    Setting("rank", "Rank", "How much an adapter can take in: 8 to 64.", least=1, most=1024, for_words=True),
+    Setting("alpha", "Alpha", "How much adapters count: the rank, or twice that.", least=1, most=4096, for_words=True),
     Setting("dropout", "Dropout", "The share of an adapter left out at random, from 0 to below 1.", least=0, most=0.99,
-            rare=True),
+            rare=True, for_words=True),
     Setting("targets", "What gets an adapter",
-            "all-linear, or a pattern that module names match as a whole. Never what sees.", rare=True),
+            "all-linear, or a pattern that module names match as a whole. Never what sees.", rare=True,
+            for_words=True),
     Setting("projector", "Projector", "What stands between seeing and speaking.", choices=(
         ("frozen", "stays as it is"), ("lora", "gets light adapters"), ("train", "is trained itself"),
-    ), rare=True),
+    ), rare=True, for_words=True),
     Setting("projector_lr", "Learning rate of the projector", "Where it is trained itself.", least=1e-9, most=1,
-            rare=True),
+            rare=True, for_words=True),
     Setting("spectrum_share", "Share for Spectrum",
             "Of the matrices, those with the most signal for their noise: above 0, and 1 at most.", least=0.001, most=1,
-            rare=True),
+            rare=True, for_words=True),
 ))  # fmt: skip
 
 LEARNING = Group("Learning", (
@@ -87,13 +92,14 @@ BATCHES = Group("Batches", (
             "machine that trains, and does not take Spectrum.", choices=(
                 ("ddp", "DDP: each holds all of it"), ("fsdp", "FSDP: each holds a part"),
                 ("zero3", "DeepSpeed ZeRO-3: each holds a part"),
-            ), rare=True),
+            ), rare=True, for_words=True),
 ))  # fmt: skip
 
 PICTURES = Group("Pictures", (
     Setting("max_pixels", "Most pixels", "Larger pictures are scaled down: 602,112 is 768 tokens of Qwen2.5-VL.",
-            least=784, most=10**8),
-    Setting("min_pixels", "Fewest pixels", "Smaller ones are scaled up.", least=784, most=10**8, rare=True),
+            least=784, most=10**8, for_words=True),
+    Setting("min_pixels", "Fewest pixels", "Smaller ones are scaled up.", least=784, most=10**8, rare=True,
+            for_words=True),
 ))  # fmt: skip
 
 RARE_LABELS = Group("Rare labels", (
@@ -115,7 +121,7 @@ AUGMENTATION = Group("Augmentation", (
     Setting("augment", "Change pictures a little", "Cropped, turned and compressed anew each time they are seen."),
     Setting("text_dropout", "Leave the words out",
             "Of this share of posts whose picture alone tells the label: against leaning on the words.", least=0,
-            most=0.99),
+            most=0.99, for_words=True),
 ))  # fmt: skip
 
 GROUPS = (METHOD, LEARNING, BATCHES, PICTURES, RARE_LABELS, EVALUATION, AUGMENTATION)
@@ -142,7 +148,13 @@ def title_of(name: str) -> str:
 
 
 def in_order(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, config[name]) for name in [*SETTINGS, BY_LABEL] if name in config)
+    told = (name for name in [*SETTINGS, BY_LABEL] if name in config)
+    return ((name, config[name]) for name in told if applies(name, config.get("method", "")))
+
+
+def applies(name: str, method: str) -> bool:
+    """Whether a run by this method has such a setting at all."""
+    return method != CLASSIFIER or name not in SETTINGS or not SETTINGS[name].for_words
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """What a run is started with: a dataset, a recipe, a base model, and what differs from the recipe."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from annotate.models import Project, User
 from modeling.datasets.composition import weights_of
 from modeling.datasets.recipe import Recipe
-from modeling.gpu import tiny
+from modeling.gpu import classifier_tiny, tiny
 from modeling.gpu.config import Config
 from modeling.gpu.families import FAMILIES, Family, Size
 from modeling.models import Dataset, Run
@@ -19,8 +21,16 @@ from . import runner, training_presets
 from .training_presets import TrainingPreset
 
 USUAL = "qwen-qlora-24gb"
+CLASSIFIER = "classifier"
+OF_OUR_MAKING = {tiny.NAME: "tiny", classifier_tiny.NAME: "classifier-tiny"}  # models, and the recipe of each
+CLASSIFIERS = {
+    "facebook/convnextv2-tiny-1k-224": "ConvNeXt V2 Tiny, an image classifier, 29 million parameters",
+    "facebook/convnext-base-224-22k-1k": "ConvNeXt Base, an image classifier, 89 million parameters",
+    "google/vit-base-patch16-224": "ViT Base, an image classifier, 87 million parameters",
+    "microsoft/swin-tiny-patch4-window7-224": "Swin Tiny, an image classifier, 28 million parameters",
+}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-NOT_A_MODEL = "Write a name on the hub as owner/name, a folder from its root as /models/name, or tiny."
+NOT_A_MODEL = "Write a name on the hub as owner/name, a folder from its root as /models/name, tiny or tiny-picture."
 NO_CODE_OF_OTHERS = "Only a site admin may let a model’s own code run on the machine that trains."
 CONFIG = TypeAdapter(Config)
 
@@ -36,7 +46,18 @@ def trainable(project: Project) -> list[Dataset]:
 
 
 def usual_recipe(model: str = "") -> str:
-    return "tiny" if model == tiny.NAME else USUAL
+    if model in OF_OUR_MAKING:
+        return OF_OUR_MAKING[model]
+    return CLASSIFIER if model in CLASSIFIERS or is_folder_of_classifier(model) else USUAL
+
+
+def is_folder_of_classifier(model: str) -> bool:
+    """As its own description says, where it lies on this machine."""
+    try:
+        described = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+        return any(str(name).endswith("ForImageClassification") for name in described["architectures"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def weights_for(preset: TrainingPreset, dataset: Dataset) -> dict[str, float]:
@@ -91,7 +112,7 @@ def resume(run: Run, by: User) -> bool:
 
 
 def problem_with_model(model: str) -> str:
-    named = model == tiny.NAME or model.startswith("/") or HUB_NAME.fullmatch(model)
+    named = model in OF_OUR_MAKING or model.startswith("/") or HUB_NAME.fullmatch(model)
     return "" if named else NOT_A_MODEL
 
 
@@ -107,4 +128,5 @@ def suggestions() -> list[tuple[str, str]]:
     """Names on the hub, each with what it is."""
     sizes = [(family, size) for family in FAMILIES for size in family.sizes]
     told = [(size.hub, f"{family.title}, {size.billions:g} billion parameters") for family, size in sizes]
-    return [*told, (tiny.NAME, "random, made on the spot: only to walk the loop without a card")]
+    spot = "random, made on the spot: only to walk the loop without a card"
+    return [*told, *CLASSIFIERS.items(), (tiny.NAME, spot), (classifier_tiny.NAME, f"an image classifier, {spot}")]

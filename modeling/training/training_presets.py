@@ -25,9 +25,18 @@ class TrainingPreset:
 
 
 def available() -> list[TrainingPreset]:
-    """The one that needs nothing comes last: it is for trying the way, not for walking it."""
+    """Those that need nothing come last: they are for trying the way, not for walking it."""
     found = [TrainingPreset(key=path.stem, **tomllib.loads(path.read_text())) for path in FOLDER.glob("*.toml")]
-    return sorted(found, key=lambda preset: (preset.model == "tiny", preset.config["method"] != "qlora", preset.key))
+    return sorted(found, key=in_the_list)
+
+
+def in_the_list(preset: TrainingPreset) -> tuple[bool, bool, bool, str]:
+    config = preset.configured()
+    return config.is_made_on_the_spot, config.is_classifier, config.method != "qlora", preset.key
+
+
+def is_known(key: str) -> bool:
+    return key in {path.stem for path in FOLDER.glob("*.toml")}
 
 
 def named(key: str) -> TrainingPreset:

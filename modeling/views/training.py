@@ -12,7 +12,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.access import me, requires
 from annotate.models import Project, Role
 from modeling.forms.runs import RunForm, like
-from modeling.gpu import tiny
 from modeling.training import estimates, starting
 
 from .runs import number
@@ -60,6 +59,6 @@ def preview_of(form: RunForm) -> dict[str, Any]:
         return context
     assert form.learns_from is not None
     return context | {
-        "known": starting.known(form.config.model), "is_tiny": form.config.model == tiny.NAME,
+        "known": starting.known(form.config.model), "is_tiny": form.config.is_made_on_the_spot,
         "told": estimates.told(form.config, form.learns_from),
     }  # fmt: skip

@@ -8,14 +8,17 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from annotate import model_labels
 from annotate.first_start import demo_rows
 from annotate.importing.load import Loader
+from annotate.model_labels import Said
 from annotate.models import (
     ApiToken,
     Disagreement,
@@ -40,7 +43,10 @@ from modeling.datasets import dataset
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Dataset, DoubtSearch, Evaluation, Run, RunPoint, Study
+from modeling.measures import cascade
+from modeling.models import Cascade, Dataset, DoubtSearch, Evaluation, PreLabelling, Run, RunPoint, Study
+from modeling.prelabelling import candidates
+from modeling.prelabelling import prelabelling as room
 from modeling.training import training_presets
 from tests.make import make_member, make_post, make_project, make_user, make_vote
 
@@ -136,6 +142,13 @@ PAGES = [
     ("study", "failed study", "admin"),
     ("study", "done study", "admin"),
     ("study", "curve study", "admin"),
+    ("cascades", "project", "admin"),
+    ("cascades", "empty project", "admin"),
+    ("cascade_new", "project", "admin"),
+    ("cascade_new", "empty project", "admin"),
+    ("cascade", "fitted cascade", "admin"),
+    ("cascade", "lacking cascade", "admin"),
+    ("cascade", "failed cascade", "admin"),
     ("evaluations", "project", "admin"),
     ("evaluations", "empty project", "admin"),
     ("evaluation_new", "project", "admin"),
@@ -147,6 +160,16 @@ PAGES = [
     ("evaluation_posts", "done evaluation", "admin"),
     ("evaluation_compare", "project", "admin"),
     ("evaluation_compare", "empty project", "admin"),
+    ("prelabellings", "project", "admin"),
+    ("prelabellings", "empty project", "admin"),
+    ("prelabelling_new", "project", "admin"),
+    ("prelabelling_new", "empty project", "admin"),
+    ("prelabelling", "asked pre-labelling", "admin"),
+    ("prelabelling", "running pre-labelling", "admin"),
+    ("prelabelling", "failed pre-labelling", "admin"),
+    ("prelabelling", "settled pre-labelling", "admin"),
+    ("prelabelling_conflicts", "asked pre-labelling", "admin"),
+    ("prelabelling_conflicts", "settled pre-labelling", "admin"),
     ("label_studio", "project", "admin"),
     ("label_studio", "empty project", "admin"),
     ("imports", "project", "admin"),
@@ -170,8 +193,11 @@ NO_PAGE = {
     "run_preview", "run_progress", "run_points", "run_machine", "run_stop", "run_resume", "run_receipt", "run_modules",
     "run_bundle", "run_result",
     "study_preview", "study_progress", "study_stop", "study_resume", "study_doubts",
+    "cascade_progress", "cascade_use", "cascade_again", "cascade_ask",
     "evaluations_export", "evaluation_export", "evaluation_progress", "evaluation_stop", "evaluation_resume",
     "evaluation_ways", "evaluation_doubt",
+    "prelabelling_preview", "prelabelling_progress", "prelabelling_apply", "prelabelling_take_back",
+    "prelabelling_stop", "prelabelling_resume", "prelabelling_doubt",
     "label_studio_push", "label_studio_pull", "label_studio_people", "label_studio_anew", "label_studio_progress",
     "label_studio_stop",
     "import_start", "import_progress", "import_stop", "import_report",
@@ -228,10 +254,12 @@ def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str,
         }
         | {name: {"slug": project.slug, "pk": pk} for name, pk in (runs | posts).items()}
         | make_evaluations(project)
+        | make_prelabellings(project)
         | make_doubts(project)
         | make_datasets(project)
         | make_runs(project)
         | make_studies(project)
+        | make_cascades(project)
     )
 
 
@@ -438,6 +466,28 @@ def make_studies(project: Project) -> dict[str, dict[str, Any]]:
     return made
 
 
+def make_cascades(project: Project) -> dict[str, dict[str, Any]]:
+    """One that is used at a point, one whose stages have not answered, and one that failed."""
+    frozen, voter = project.datasets.get(name="v2"), project.voters.get(name="gpt")
+    second = project.runs.filter(state="done", study=None)[0]
+    first = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.4, 0.3, 0.3]])
+    truth, kin = np.array([1, 1, 2, 0]), np.arange(4)
+    points = [point.as_json() for point in cascade.curve(first, np.log(first[:, ::-1]), truth, kin, 2)]
+    fit = cascade.fit(first, np.log(first), truth, 2).as_json()
+    used = {"of": 4, "never": points[0], "chosen": points[12], "always": points[-1]}
+    told = {"fit": fit, "curve": points, "of": 5, "best": points[9]["threshold"], "margin": 0.005, "rare": ["bullish"],
+            "seconds": [None, None], "named": 3.0, "elsewhere": {"test": used}}  # fmt: skip
+    fitted = {"state": "done", "weight": 1.0, "temperature": 1.0, "threshold": points[12]["threshold"], "told": told,
+              "chosen": timezone.now(), "fitted_on": 4}  # fmt: skip
+    states: dict[str, dict[str, Any]] = {
+        "fitted": fitted, "lacking": {"state": "lacking"},
+        "failed": {"state": "failed", "error": "There is no post of the validation split that both have spoken of."},
+    }  # fmt: skip
+    parts = {"project": project, "dataset": frozen, "voter": voter, "second": second, "k": 2}
+    made = {name: Cascade.objects.create(name=f"{name} cascade", **parts, **fields) for name, fields in states.items()}
+    return {f"{name} cascade": {"slug": project.slug, "pk": one.pk} for name, one in made.items()}
+
+
 def make_evaluations(project: Project) -> dict[str, dict[str, Any]]:
     """Two that are measured, and one in every state that looks different."""
     known = make_post(project, "known from elsewhere", "bullish", label_source="import", holdout=True)
@@ -462,6 +512,31 @@ def make_evaluations(project: Project) -> dict[str, dict[str, Any]]:
             state=state, **fields,
         ).pk  # fmt: skip
     return {f"{state} evaluation": {"slug": project.slug, "pk": pk} for state, pk in made.items()}
+
+
+def make_prelabellings(project: Project) -> dict[str, dict[str, Any]]:
+    """One that waits for a word, with a conflict; one that has settled; and one in every other state."""
+    run = project.runs.filter(state="done", study=None)[0]
+    checked = [["bullish", 0.97, True]] * 30 + [["neutral", 0.8, False]] * 4
+    made = {}
+    for name, posts in (("settled", {"state": "waiting"}), ("asked", {})):
+        one = room.ask(project, None, run, posts, queue=False, growth=0, audit_rate=1)
+        told = [Said(make_post(project, f"{name} {n}").pk, "bullish", 0.99 - n / 9, {"bullish": 0.6, "neutral": 0.4})
+                for n in range(4)]  # fmt: skip
+        contradicted = make_post(project, f"{name} otherwise", "neutral", label_source="review")
+        model_labels.cast(one.voter, [*told, Said(contradicted.pk, "bullish", 0.95, {"bullish": 0.95})])
+        PreLabelling.objects.filter(pk=one.pk).update(
+            state="done", total=5, done=5, temperature=1.3, validation=checked, meaning=candidates.count(one)
+        )
+        made[name] = one
+    room.apply(made["settled"], None, queue=False)
+    assert room.carry_out(made["settled"])
+    soon = timezone.now() + timedelta(hours=1)
+    far: dict[str, Any] = {"total": 90, "done": 30, "started": timezone.now(), "heartbeat": soon, "used": {"rate": 4.2}}
+    states: dict[str, dict[str, Any]] = {"running": far, "failed": {"error": "The card's memory is too small."}}
+    for state, fields in states.items():
+        made[state] = PreLabelling.objects.create(project=project, run=run, voter=one.voter, state=state, **fields)
+    return {f"{name} pre-labelling": {"slug": project.slug, "pk": one.pk} for name, one in made.items()}
 
 
 def make_imports(project: Project, admin: User) -> dict[str, ImportRun]:

@@ -21,6 +21,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--format", default="", help="where the file's name and content do not tell")
         parser.add_argument("--source", default="", help="where these posts come from, for rows that do not say")
+        parser.add_argument("--voter", default="", help="whose predictions they are that come without a name")
         parser.add_argument("--report", type=Path, help="copy the row-by-row report to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,7 +31,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is nothing at {path}.")
         run = ImportRun.objects.create(
             project=project, name=path.name, holdout=options["holdout"], state=ImportState.QUEUED,
-            options={"format": options["format"], "source": options["source"]},
+            options={name: options[name] for name in ("format", "source", "voter")},
         )  # fmt: skip
         self.carry_out(run, path)
         self.conclude(run, options["report"])

@@ -20,6 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--bits", type=int, default=0, choices=[0, 4, 8, 16], help="0: as it was trained")
         parser.add_argument("--merged", action="store_true", help="the adapter added to the weights before asking")
         parser.add_argument("--shots", type=int, default=0, help="examples of each label shown before each post")
+        parser.add_argument("--recipe", default="", help="of a base model: classifier for one of the hub that sees")
         parser.add_argument("--batch", type=int, default=16)
         parser.add_argument("--format", choices=told.FORMATS, default="words")
 
@@ -45,7 +46,7 @@ class Command(BaseCommand):
             raise CommandError("There is no such frozen dataset. Freeze one first.")
         try:
             named = predictors.named(project, options["predictor"])
-            changes = {name: options[name] for name in ("bits", "merged", "shots", "batch")}
+            changes = {name: options[name] for name in ("bits", "merged", "shots", "batch", "recipe")}
             predictor = predictors.changed(named, **changes)
             return evaluating.ask(project, None, dataset, options["on"], predictor, options["sees"], queue=False)
         except (predictors.Unknown, evaluating.Refused) as refusal:

@@ -13,7 +13,7 @@ def problem_with(address: str, allowed: Collection[str]) -> str:
         return ""
     if not allowed:
         return (
-            "Only a site admin may name a server's address here. Ask one to add this voter, "
+            "Only a site admin may name a server's address here. Ask one to do it, "
             "or to allow the address for everybody in PROVIDER_BASE_URLS."
         )
     return (
