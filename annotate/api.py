@@ -261,14 +261,16 @@ def image(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
     summary="Import posts as NDJSON",
     openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
-def import_posts(request: HttpRequest, slug: str, holdout: bool = False) -> Status[ImportRun]:
-    """One JSON object a line: `text`, and as wanted `id`, `label`, `date`, `source`, and a key for each voter."""
+def import_posts(request: HttpRequest, slug: str, holdout: bool = False, voter: str = "") -> Status[ImportRun]:
+    """One JSON object a line: `text`, and as wanted `id`, `label`, `date`, `source`, and a key for each voter. A
+    classifier's `predictions`, a list of labels with scores, become votes of `voter`; for posts that are there, `id`
+    and `predictions` are enough."""
     within = open_project(request, slug, Role.ADMIN)
     with tempfile.TemporaryFile() as body:
         take_in(request, body)
         body.seek(0)
         run = doors.receive(within, me(request), File(body, name="api.jsonl"))
-    run.options, run.holdout = {"format": "jsonl"}, holdout
+    run.options, run.holdout = {"format": "jsonl"} | ({"voter": voter[:120]} if voter else {}), holdout
     doors.begin(run)
     return Status(202, run)
 

@@ -6,6 +6,7 @@ from modeling.api.cascades import router as cascades_api
 from modeling.api.datasets import router as datasets_api
 from modeling.api.evaluations import router as evaluations_api
 from modeling.api.prelabellings import router as prelabellings_api
+from modeling.api.rounds import router as rounds_api
 from modeling.api.runs import router as runs_api
 from modeling.api.servings import router as servings_api
 from modeling.api.studies import router as studies_api
@@ -31,6 +32,7 @@ api.add_router("", runs_api)
 api.add_router("", studies_api)
 api.add_router("", evaluations_api)
 api.add_router("", prelabellings_api)
+api.add_router("", rounds_api)
 api.add_router("", cascades_api)
 api.add_router("", answers_api)
 api.add_router("", servings_api)

@@ -161,7 +161,7 @@ def test_where_a_label_is_from_is_kept_whatever_this_project_would_say(tmp_path,
     assert not Disagreement.objects.exists()
     settling.settle_all(project)
     post.refresh_from_db()
-    assert post.state == ("settled" if source in {"review", "import"} else "contested")
+    assert post.state == ("contested" if source == "consensus" else "settled")
 
 
 def test_imported_labels_of_machines_are_audited_like_any(tmp_path):

@@ -260,3 +260,12 @@ class TestThePage:
     def test_of_a_file_without_such_votes_asks_nothing_more(self, client, project):
         run = self.upload(client, project, "id,text\na,gm\n")
         assert "probabilities" not in client.get(run.get_absolute_url()).content.decode()
+
+
+def test_consensus_does_not_wait_for_a_classifier_that_knows_some_posts(tmp_path):
+    project = make_project()
+    path = tmp_path / "one.csv"
+    path.write_text("id,text,net_top1,net_p1\na,gm,bullish,0.9\nb,gn,,\n")
+    bring_in(project, path)
+    voter = project.voters.get(name="net")
+    assert not voter.required

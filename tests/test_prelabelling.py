@@ -16,7 +16,7 @@ from annotate.story import story_of
 from modeling import tasks
 from modeling.datasets.recipe import Recipe
 from modeling.gpu.hashing import hash_of
-from modeling.models import Goal, PreLabel, PreLabelling, PreLabellingState, Run, RunState
+from modeling.models import Cascade, Goal, PreLabel, PreLabelling, PreLabellingState, Run, RunState
 from modeling.prelabelling import asking, feeding, prelabelling, quotas, thresholds
 from modeling.training import results, run_folder
 
@@ -362,6 +362,36 @@ class TestTakingBack:
         made.refresh_from_db()
         take_back(made)
         assert not Post.objects.filter(label_source="model").exists()
+
+
+class TestByACascade:
+    def cascade(self, project, run):
+        return Cascade.objects.create(
+            project=project, name="Two stages", dataset=run.dataset, voter=project.voters.get(name="first"), second=run,
+            k=2, threshold=0.8, weight=0.5, temperature=1.0, state="done",
+        )  # fmt: skip
+
+    def test_the_model_is_asked_only_where_the_first_stage_is_unsure_and_about_its_candidates(self, project, run):
+        sure, unsure, unknown = (make_post(project, f"moon sure=0.95 {n}") for n in range(3))
+        make_vote(sure, "first", "bearish", probabilities={"bearish": 0.9, "neutral": 0.06, "bullish": 0.04})
+        make_vote(unsure, "first", "bearish", probabilities={"bearish": 0.5, "neutral": 0.08, "bullish": 0.42})
+        project.voters.filter(name="first").update(required=False)
+        made = pre_label(run, cascade=self.cascade(project, run))
+        assert (made.state, made.done, made.total) == ("done", 3, 3), made.error
+        said = dict(Vote.objects.filter(voter=made.voter).values_list("post", "label__name"))
+        assert said == {sure.pk: "bearish", unsure.pk: "bullish", unknown.pk: "bullish"}
+        assert made.voter.name == "Two stages at 0.8"
+        told = Vote.objects.get(post=unsure, voter=made.voter).probabilities
+        assert sum(told.values()) == pytest.approx(1, abs=1e-5)
+        assert told["bullish"] > told["bearish"] > told["neutral"]
+
+    def test_one_without_a_point_is_refused(self, project, run):
+        make_vote(make_post(project), "first", "bearish", probabilities={"bearish": 1.0})
+        made = self.cascade(project, run)
+        Cascade.objects.update(threshold=None)
+        made.refresh_from_db()
+        with pytest.raises(prelabelling.Refused, match="has no point yet"):
+            prelabelling.ask(project, None, run, cascade=made, queue=False)
 
 
 class TestTheCommand:

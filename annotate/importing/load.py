@@ -170,7 +170,9 @@ class Loader:
     def ballots(self, row: Row) -> dict[int, Ballot]:
         """A blank cell is no vote; what is no label is an abstention."""
         return {
-            self.voter(vote.voter): Ballot(votes.label_of(vote.label, self.labels), vote.confidence)
+            self.voter(vote.voter, is_classifier=row.past is None and vote.has_probabilities): Ballot(
+                votes.label_of(vote.label, self.labels), vote.confidence
+            )
             for vote in row.votes
             if vote.counts
         }
@@ -311,9 +313,10 @@ class Loader:
             return LabelSource.IMPORT
         return past.label_source
 
-    def voter(self, name: str) -> int:
+    def voter(self, name: str, is_classifier: bool = False) -> int:
+        """A classifier's predictions are of some posts: consensus does not wait for it to speak of the others."""
         if name not in self.voters:
-            self.voters[name] = Voter.imported(self.project, name).pk
+            self.voters[name] = Voter.imported(self.project, name, required=not is_classifier).pk
         return self.voters[name]
 
 

@@ -36,6 +36,10 @@ class RowVote:
     def counts(self) -> bool:
         return self.detail is not None or bool(self.label.strip())
 
+    @property
+    def has_probabilities(self) -> bool:
+        return self.detail is not None and bool(self.detail.probabilities)
+
 
 @dataclass(frozen=True, slots=True)
 class RowReview:

@@ -43,13 +43,11 @@ class Voter(models.Model):
         return hashlib.sha256(parts.encode()).hexdigest()
 
     @classmethod
-    def imported(cls, project: Project, name: str) -> "Voter":
+    def imported(cls, project: Project, name: str, required: bool = True) -> "Voter":
         """A voter known only by the name of its column in an imported file."""
-        voter, _ = cls.objects.get_or_create(
-            project=project,
-            name=name,
-            defaults={"provider": "import", "model": name, "fingerprint": cls.fingerprint_of("import", name, {}, "")},
-        )
+        fingerprint = cls.fingerprint_of("import", name, {}, "")
+        defaults = {"provider": "import", "model": name, "fingerprint": fingerprint, "required": required}
+        voter, _ = cls.objects.get_or_create(project=project, name=name, defaults=defaults)
         return voter
 
 

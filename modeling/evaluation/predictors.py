@@ -79,9 +79,10 @@ def title(predictor: Predictor, project: Project) -> str:
         return f"Runs like {short(study.config['model'])} on {study.dataset.name}, {study.title} ({str(study).lower()})"
     if predictor.kind == "cascade":
         cascade = cascade_of(predictor, project)
-        return f"{cascade} (candidates {cascade.k}, asked below {cascade.threshold or 0:g})"
+        return f"{cascade} (asked below {cascade.threshold or 0:g})"
     if predictor.kind == "base":
-        return ", ".join([f"{short(predictor.model)} untrained", *how(predictor)])
+        as_it_came = "as it is" if predictor.recipe else "untrained"
+        return ", ".join([f"{short(predictor.model)} {as_it_came}", *how(predictor)])
     return TITLES[predictor.kind]
 
 
@@ -144,7 +145,7 @@ def named(project: Project, name: str) -> Predictor:
     if voter is None:
         voters = ", ".join(Voter.objects.filter(project=project).values_list("name", flat=True)[:10])
         raise Unknown(
-            f"“{name}” is no predictor: write run-N, cascade-N, base:MODEL, {', '.join(TITLES)}, or the name of a voter"
+            f"“{name}” is no predictor: write run-N, base:MODEL, cascade-N, {', '.join(TITLES)}, or the name of a voter"
             f"{f' ({voters})' if voters else ''}."
         )
     return Predictor("voter", voter=voter.pk)

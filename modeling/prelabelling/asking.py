@@ -3,13 +3,18 @@ answers become votes while it goes on."""
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from annotate import model_labels
 from annotate.model_labels import Said
+from annotate.models import Voter
+from modeling.cascade import answering as cascaded
+from modeling.cascade import asking as cascading
+from modeling.cascade.stages import Lacking
 from modeling.child import Told, child, ended, looks
 from modeling.datasets.items import items
 from modeling.datasets.renamed import was_called
@@ -17,7 +22,7 @@ from modeling.measures import calibration
 from modeling.models import PreLabelling, Split
 
 from . import feeding
-from .feeding import Answer, Answers, Feed
+from .feeding import Answer, Answers, Asked, Feed
 
 COMMAND = [sys.executable, "-m", "modeling.gpu.predict"]
 LOG = "log.txt"
@@ -30,7 +35,8 @@ Beat = Callable[[], None]
 def ask(prelabelling: PreLabelling, beat: Beat) -> tuple[str, str]:
     """How the process ended, and why. `beat` is called every now and then; it raises where we are to stop at once."""
     folder = feeding.prepare(prelabelling)
-    feed, hearing = Feed.of(prelabelling, folder), Hearing(prelabelling)
+    hearing = Cascaded(prelabelling) if prelabelling.cascade else Hearing(prelabelling)
+    feed = Feed.of(prelabelling, folder, hearing.sift)
     feed.fill()
     with (folder / LOG).open("ab") as log, child([*COMMAND, str(folder)], log) as process:
         return watch(prelabelling, feed, hearing, process, beat)
@@ -68,10 +74,11 @@ class Hearing:
         self.prelabelling, dataset = prelabelling, prelabelling.run.dataset
         now = {was: name for name, was in was_called(dataset).items()}
         there = set(prelabelling.project.labels.values_list("name", flat=True))
-        known = [label["name"] for label in dataset.facts["labels"]]
-        self.labels = [name if (name := now.get(was, was)) in there else "" for was in known]
-        number = {name: n for n, name in enumerate(known)}
-        validation = [] if prelabelling.validation else items(dataset, [Split.VALIDATION])
+        self.names = [label["name"] for label in dataset.facts["labels"]]
+        self.labels = [name if (name := now.get(was, was)) in there else "" for was in self.names]
+        number = {name: n for n, name in enumerate(self.names)}
+        is_known = prelabelling.validation or prelabelling.cascade
+        validation = [] if is_known else items(dataset, [Split.VALIDATION])
         self.truth = {-item.position: number[item.label] for item in validation if item.label in number}
         self.known: dict[int, list[float]] = {}
         self.is_calibrated = not self.truth
@@ -83,13 +90,22 @@ class Hearing:
             self.calibrate()
         posts = [one for one in answers if one.number > 0]
         if posts:
-            chances = self.chances([one.scores for one in posts])
-            said = [self.said(one.number, row) for one, row in zip(posts, chances, strict=True)]
-            self.prelabelling.done += model_labels.cast(self.voter, said)
+            self.cast({one.number: row for one, row in zip(posts, self.chances_of(posts), strict=True)})
+
+    def cast(self, chances: Mapping[int, Any]) -> None:
+        said = [self.said(post, row) for post, row in chances.items()]
+        self.prelabelling.done += model_labels.cast(self.voter, said)
+
+    def chances_of(self, posts: Sequence[Answer]) -> Any:
+        return self.chances([one.scores for one in posts])
 
     @property
-    def voter(self) -> Any:
+    def voter(self) -> Voter:
         return self.prelabelling.voter
+
+    def sift(self, asked: list[Asked]) -> list[Asked]:
+        """A model by itself is asked about all."""
+        return asked
 
     def calibrate(self) -> None:
         numbers = sorted(self.truth, reverse=True)
@@ -111,3 +127,43 @@ class Hearing:
         first = int(chances.argmax())
         told = {name: round(float(p), DIGITS) for name, p in zip(self.labels, chances, strict=True) if name}
         return Said(post, self.labels[first], round(float(chances[first]), DIGITS), told)
+
+
+class Cascaded(Hearing):
+    """A first stage has voted: what it is sure of needs no model, and of the rest the model is asked about its
+    likeliest labels alone. Both were weighed against each other on the validation split when the cascade was fitted."""
+
+    def __init__(self, prelabelling: PreLabelling) -> None:
+        super().__init__(prelabelling)
+        assert prelabelling.cascade
+        self.cascade, self.first = prelabelling.cascade, dict[int, cascading.Chances]()
+        prelabelling.temperature = self.cascade.temperature
+        if not prelabelling.validation:
+            with suppress(Lacking):  # answers that it was fitted on are gone: then nothing is known of the threshold
+                prelabelling.validation = list(self.checked())
+
+    def checked(self) -> Iterator[list[Any]]:
+        """What the cascade says of the validation split, from what both stages have said of it."""
+        dataset, named = self.cascade.dataset, dict(zip(self.names, self.labels, strict=True))
+        truth = {item.position: item.label for item in items(dataset, [Split.VALIDATION])}
+        rows, _ = cascaded.answers(self.cascade, dataset, Split.VALIDATION, lambda _: None)
+        for position, label, logs in rows:
+            chance = round(float(np.exp(max(logs))), DIGITS)
+            yield [named.get(label, ""), chance, label == truth.get(position)]
+
+    def sift(self, asked: list[Asked]) -> list[Asked]:
+        sure, unsure = cascading.split(self.cascade, [one.number for one in asked])
+        if sure:
+            self.cast({post: self.row(chances) for post, chances in sure.items()})
+        self.first |= dict(cascading.first_said(self.cascade, list(unsure)))
+        return [one._replace(candidates=tuple(unsure[one.number])) for one in asked if one.number in unsure]
+
+    def chances_of(self, posts: Sequence[Answer]) -> Any:
+        return [self.row(self.blended(one)) for one in posts]
+
+    def blended(self, one: Answer) -> cascading.Chances:
+        scores = dict(zip(self.names, one.scores, strict=True))
+        return cascading.blend(self.cascade, self.first.pop(one.number, {}), scores)
+
+    def row(self, chances: Mapping[str, float]) -> Any:
+        return np.array([chances.get(name, 0.0) for name in self.names])

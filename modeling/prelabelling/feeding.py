@@ -4,7 +4,7 @@ the memory ever holds them all."""
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -38,6 +38,10 @@ class Asked(NamedTuple):
     id: str
     text: str
     image: str  # its hash and ending; blank where there is no picture
+    candidates: tuple[str, ...] = ()  # labels, of which alone it is asked; none: of all
+
+
+Sift = Callable[[list[Asked]], list[Asked]]  # takes out those that the model need not be asked about
 
 
 class Answer(NamedTuple):
@@ -115,10 +119,12 @@ class Feed:
     is_over: bool = False
 
     @classmethod
-    def of(cls, prelabelling: PreLabelling, folder: Path) -> "Feed":
+    def of(cls, prelabelling: PreLabelling, folder: Path, sift: Sift) -> "Feed":
         chat = Chat.of(prelabelling.run.dataset.facts)
-        calibrating = iter(()) if prelabelling.validation else to_calibrate(prelabelling)
-        return cls(folder, chat, chain(in_portions(calibrating), in_portions(unasked(prelabelling))))
+        known = prelabelling.validation or prelabelling.cascade
+        calibrating = iter(()) if known else to_calibrate(prelabelling)
+        left = chain.from_iterable(map(sift, in_portions(unasked(prelabelling))))
+        return cls(folder, chat, chain(in_portions(calibrating), in_portions(left)))
 
     def fill(self) -> None:
         while not self.is_over and len(self.waiting) < AHEAD:
@@ -146,6 +152,7 @@ class Feed:
             "number": one.number, "id": one.id, "system": self.chat.system,
             "user": self.chat.user(one.text, has_image=False),
             "image": f"{pictures.FOLDER}/{one.image}" if one.image else "",
+            **({"candidates": list(one.candidates)} if one.candidates else {}),
         }  # fmt: skip
 
     def answered(self, numbers: set[int]) -> None:

@@ -13,13 +13,16 @@ from django_q.tasks import async_task
 from annotate.browse import Filters, matching
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, LabelSource, Project, User, Voter
+from modeling.cascade import asking as cascading
+from modeling.cascade.stages import Lacking
 from modeling.gpu.ask import Ask
-from modeling.models import RESUMES, Goal, PreLabelling, PreLabellingQuerySet, PreLabellingState, Run, RunState
+from modeling.models import RESUMES, Cascade, Goal, PreLabelling, PreLabellingQuerySet, PreLabellingState, Run, RunState
 from modeling.training import results, run_folder
 
 from . import applying, asking, candidates, feeding, thresholds
 
 USUAL = {"state": "waiting"}  # posts that nobody has said anything of that settles them
+RELATED = ("project", "run__dataset__project", "cascade__dataset__project", "voter__project", "by")
 MAY_RESUME = (PreLabellingState.STOPPED, PreLabellingState.INTERRUPTED, PreLabellingState.FAILED)
 PROVIDER = "model"  # of the voter: nobody asks it but this room
 Progress = Callable[[PreLabelling], None]
@@ -39,15 +42,17 @@ class Lost(Exception):
 
 def ask(
     project: Project, by: User | None, run: Run, posts: Mapping[str, str] | None = None, bits: int = 0,
-    batch: int = 16, queue: bool = True, **how: Any,
+    batch: int = 16, queue: bool = True, cascade: Cascade | None = None, **how: Any,
 ) -> PreLabelling:  # fmt: skip
-    """Whoever does it by command carries it out there and then, and queues nothing."""
+    """Whoever does it by command carries it out there and then, and queues nothing. Of a cascade, `run` is its second
+    stage."""
     filters = Filters.from_query(dict(USUAL if posts is None else posts))
     check(project, run, filters, bits, batch)
+    check_cascade(cascade, run)
     with transaction.atomic():
         prelabelling = PreLabelling.objects.create(
-            project=project, run=run, voter=voter_of(run, bits), by=by, posts=filters.narrowing, bits=bits, batch=batch,
-            **checked(how),
+            project=project, run=run, cascade=cascade, voter=voter_of(run, bits, cascade), by=by,
+            posts=filters.narrowing, bits=bits, batch=batch, **checked(how),
         )  # fmt: skip
         record("asked for", prelabelling, by)
         if queue:
@@ -72,6 +77,18 @@ def check(project: Project, run: Run, filters: Filters, bits: int, batch: int) -
         raise Refused(str(problem)) from problem
 
 
+def check_cascade(cascade: Cascade | None, run: Run) -> None:
+    if cascade is None:
+        return
+    if cascade.second_id != run.pk:
+        raise Refused(f"The second stage of {cascade} is another run.")
+    try:
+        cascading.usable(cascade)
+        cascading.voter_of(cascade)
+    except Lacking as lack:
+        raise Refused(str(lack)) from lack
+
+
 def checked(how: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: value for name, value in how.items() if value is not None}
     if not thresholds.LEAST <= told.get("threshold", 0.9) <= 1:
@@ -85,14 +102,17 @@ def checked(how: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def voter_of(run: Run, bits: int) -> Voter:
+def voter_of(run: Run, bits: int, cascade: Cascade | None = None) -> Voter:
     """The model as a voter: the same one whenever it is asked, and never heard by consensus."""
     parameters: dict[str, object] = {"run": run.pk, **({"bits": bits} if bits else {})}
+    if cascade:  # at another point it is another voter
+        parameters |= {"cascade": cascade.pk, "threshold": cascade.threshold}
+    named = f"{cascade} at {cascade.threshold:g}"[:100] if cascade and cascade.threshold is not None else str(run)
     model = str(run.config["model"])[:120]
     voter, _ = Voter.objects.get_or_create(
         project=run.project, fingerprint=Voter.fingerprint_of(PROVIDER, model, parameters, ""),
         defaults={
-            "name": f"{run}{f', {bits} bits' if bits else ''}", "provider": PROVIDER, "model": model,
+            "name": f"{named}{f', {bits} bits' if bits else ''}", "provider": PROVIDER, "model": model,
             "parameters": parameters, "required": False, "heard": False,
         },
     )  # fmt: skip
@@ -190,7 +210,7 @@ def carry_out(prelabelling: PreLabelling, progress: Progress = lambda _: None) -
         if not still_ours(prelabelling).filter(stop_asked=True).exists():
             return True
         state, error = PreLabellingState.STOPPED, ""
-    except (results.NoResult, run_folder.NotSeen) as refusal:
+    except (results.NoResult, run_folder.NotSeen, Lacking) as refusal:
         state, error = PreLabellingState.FAILED, str(refusal)
     except OSError as failure:
         state = PreLabellingState.FAILED

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling.models import PreLabelling, PreLabellingState, Run
+from modeling.models import Cascade, PreLabelling, PreLabellingState, Run
 from modeling.prelabelling import prelabelling as room
 from modeling.prelabelling import told
 
@@ -16,6 +16,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--project", required=True, help="slug")
         parser.add_argument("--run", type=int, help="its number; the latest that is done otherwise")
+        parser.add_argument("--cascade", type=int, help="its number: the run is asked where the first stage is unsure")
         what = "which, as the filters in a list's address: state=waiting (as usual), state=contested, source=reddit"
         parser.add_argument("--posts", metavar="FILTER", help=f"{what}; '' for all, whose conflicts are then listed")
         parser.add_argument("--bits", type=int, default=0, choices=[0, 4, 8, 16], help="0: as it was trained")
@@ -43,13 +44,11 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from refusal
 
     def asked(self, project: Project, options: dict[str, Any]) -> PreLabelling:
-        done = Run.objects.filter(project=project, state="done", study=None)
-        run = done.filter(pk=options["run"]).first() if options["run"] else done.first()
-        if run is None:
-            raise CommandError("There is no such run that is done. Train one first.")
+        cascade = cascade_in(project, options["cascade"])
+        run = cascade.second if cascade else run_in(project, options["run"])
         posts = None if options["posts"] is None else dict(parse_qsl(options["posts"].removeprefix("?")))
         found = room.ask(
-            project, None, run, posts, bits=options["bits"], batch=options["batch"], queue=False,
+            project, None, run, posts, bits=options["bits"], batch=options["batch"], queue=False, cascade=cascade,
             **how(options),
         )  # fmt: skip
         self.carry_out(found)
@@ -104,8 +103,25 @@ class Command(BaseCommand):
             self.stderr.flush()
 
 
+def run_in(project: Project, number: int | None) -> Run:
+    done = Run.objects.filter(project=project, state="done", study=None)
+    run = done.filter(pk=number).first() if number else done.first()
+    if run is None:
+        raise CommandError("There is no such run that is done. Train one first.")
+    return run
+
+
+def cascade_in(project: Project, number: int | None) -> Cascade | None:
+    if number is None:
+        return None
+    found = Cascade.objects.select_related("second", "dataset__project").filter(project=project, pk=number).first()
+    if found is None:
+        raise CommandError(f"There is no cascade {number} in this project.")
+    return found
+
+
 def known(project: Project, pk: int) -> PreLabelling:
-    found = PreLabelling.objects.select_related("project", "run__dataset__project").filter(project=project, pk=pk)
+    found = PreLabelling.objects.select_related(*room.RELATED).filter(project=project, pk=pk)
     if one := found.first():
         return one
     raise CommandError(f"There is no pre-labelling {pk} in this project.")
