@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from . import weighing
 from .consensus import WAITING, Ballot, Outcome, Rule, Weights, decide
@@ -202,6 +203,10 @@ def close(posts: Collection[int]) -> None:
         )
 
 
+# Closed without an answer, because the label that was to be checked was taken back.
+UNANSWERED = Q(closed__isnull=False, was_state="", answers=0)
+
+
 def draw_audits(project: Project, settled: Collection[int], rate: float | None = None) -> None:
     """A uniform sample of what machines agree on, from the first settled post on, that people check without knowing.
 
@@ -210,7 +215,8 @@ def draw_audits(project: Project, settled: Collection[int], rate: float | None =
     """
     rate = project.audit_rate if rate is None else rate
     drawn = [post for post in settled if lot("audit", project.pk, post) < rate]
-    known = set(Disagreement.objects.filter(post__in=drawn, why=Why.AUDIT).values_list("post_id", flat=True))
+    before = Disagreement.objects.filter(post__in=drawn, why=Why.AUDIT).exclude(UNANSWERED)
+    known = set(before.values_list("post_id", flat=True))
     Disagreement.objects.bulk_create(
         [
             Disagreement(

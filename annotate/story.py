@@ -21,7 +21,7 @@ class Chapter:
 
 # How the chapter is called in which a post came to people, and what it says.
 OPENED = {
-    Why.AUDIT: ("Audited", "Drawn by lot from what the voters agreed on."),
+    Why.AUDIT: ("Audited", "Drawn by lot from what machines settled."),
     Why.RISK: ("Looked at again", "It was among the settled posts most likely to be wrong."),
     Why.DOUBT: ("Looked at again", "A model that had not seen its label would have given another."),
     Why.CHECK: ("Slipped in as a check", "Its label is known, and reviewers are compared with it."),

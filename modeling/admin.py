@@ -17,6 +17,7 @@ from .models import (
     PreLabel,
     PreLabelling,
     Preview,
+    Round,
     Run,
     RunPoint,
     ServedCheck,
@@ -134,6 +135,13 @@ class PreLabellingAdmin(Unwritable):
     list_display = ("__str__", "project", "run", "goal", "state", "threshold", "by", "created")
     list_filter = ("goal", "state", "project")
     list_select_related = ("project", "run", "by")
+
+
+@admin.register(Round)
+class RoundAdmin(Unwritable):
+    list_display = ("__str__", "project", "state", "needs", "dataset", "run", "by", "created")
+    list_filter = ("state", "needs", "project")
+    list_select_related = ("project", "dataset", "run", "by")
 
 
 @admin.register(PreLabel)

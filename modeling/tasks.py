@@ -70,7 +70,7 @@ def find_doubts(pk: int) -> None:
 
 
 def prelabel(pk: int) -> None:
-    if waiting := PreLabelling.objects.select_related("project", "run__dataset__project", "by").filter(pk=pk).first():
+    if waiting := PreLabelling.objects.select_related(*prelabelling.RELATED).filter(pk=pk).first():
         prelabelling.carry_out(waiting)
         rounds.moved(prelabelling=waiting)
 

@@ -20,7 +20,7 @@ from modeling.datasets import dataset
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Cascade, PreLabelling, Run, Study
+from modeling.models import Cascade, PreLabelling, Run, ServedCheck, Serving, Study
 
 from .make import make_member, make_post, make_project, make_user
 
@@ -190,6 +190,15 @@ GET  evaluation_progress login  404  403  200  200  200
 POST evaluation_stop     login  404  403  403  302  302
 POST evaluation_resume   login  404  403  403  302  302
 POST evaluation_ways     login  404  403  403  302  302
+GET  serving             login  404  403  200  200  200
+POST serving             login  404  403  403  422  422
+GET  serving_progress    login  404  403  404  404  404
+POST serving_stop        login  404  403  403  302  302
+POST serving_resume      login  404  403  403  302  302
+POST serving_delete      login  404  403  403  302  302
+POST serving_check       login  404  403  403  422  422
+POST served_check_stop   login  404  403  403  302  302
+POST served_check_resume login  404  403  403  302  302
 GET  evaluation_posts    login  404  403  200  200  200
 POST evaluation_doubt    login  404  403  302  302  302
 
@@ -252,6 +261,12 @@ GET  api:evaluation        401  404  403  200  200  200
 GET  api:evaluation_predictions 401 404 403 200 200 200
 POST api:evaluation_stop   401  404  403  403  409  409
 POST api:evaluation_resume 401  404  403  403  409  409
+GET  api:servings          401  404  403  200  200  200
+POST api:servings          401  400  400  400  400  400
+GET  api:serving           401  404  403  200  200  200
+DELETE api:serving         401  404  403  403  409  409
+POST api:serving_stop      401  404  403  403  409  409
+POST api:serving_checks    401  400  400  400  400  400
 GET  api:prelabellings     401  404  403  200  200  200
 POST api:prelabellings     401  400  400  400  400  400
 GET  api:prelabelling      401  404  403  200  200  200
@@ -298,6 +313,7 @@ PRELABELLING = [
     "prelabelling",
     *(f"prelabelling_{name}" for name in ("progress", "apply", "take_back", "stop", "resume", "conflicts", "doubt")),
 ]
+SERVING = tuple(f"serving_{name}" for name in ("stop", "resume", "delete", "check"))
 VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
@@ -339,6 +355,8 @@ def world(db, settings, tmp_path):
     training = Run.objects.create(project=project, dataset=frozen, config={"model": "tiny"}, receipt={"model": "tiny"})
     measured = evaluating.ask(project, boss, frozen, "holdout", Predictor("majority"), queue=False)
     evaluating.carry_out(measured)
+    written = Serving.objects.create(project=project, run=training, form="merged", state="stopped")
+    checked = ServedCheck.objects.create(serving=written, way="server", state="stopped", against=measured)
     study = Study.objects.create(project=project, dataset=frozen, kind="folds", config={"model": "tiny"},
                                  parts=[{"fold": 1, "of": 2}, {"fold": 2, "of": 2}])  # fmt: skip
     cascade = Cascade.objects.create(project=project, name="Two", dataset=frozen, voter=voter, second=training, k=2)
@@ -355,7 +373,7 @@ def world(db, settings, tmp_path):
         "given": {
             "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
             "post_id": post.pk, "import_id": run.pk, "run_id": training.pk, "evaluation_id": measured.pk,
-            "study_id": study.pk, "prelabelling_id": sure.pk, "cascade_id": cascade.pk,
+            "study_id": study.pk, "serving_id": written.pk, "prelabelling_id": sure.pk, "cascade_id": cascade.pk,
             "format": "json", "item": measured.predictions.get().item_id,
             "batch": asked, "answer_id": asked,
         },
@@ -366,6 +384,8 @@ def world(db, settings, tmp_path):
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
         } | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
         | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk) | dict.fromkeys(TRAINING, training.pk)
+        | dict.fromkeys(("serving", "serving_progress"), training.pk) | dict.fromkeys(SERVING, written.pk)
+        | dict.fromkeys(("served_check_stop", "served_check_resume"), checked.pk)
         | dict.fromkeys(EVALUATION, measured.pk) | dict.fromkeys(STUDY, study.pk) | dict.fromkeys(CASCADE, cascade.pk)
         | dict.fromkeys(PRELABELLING, sure.pk)
         | {"label_studio_progress": pushing.pk, "label_studio_stop": pushing.pk}

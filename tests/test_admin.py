@@ -36,6 +36,7 @@ from annotate.models import (
 from labeling.models import Batch, Failure, Part, Replacement, VotingRun, Wording
 from modeling.models import (
     Card,
+    Cascade,
     Comparison,
     Dataset,
     DatasetItem,
@@ -46,8 +47,11 @@ from modeling.models import (
     PreLabel,
     PreLabelling,
     Preview,
+    Round,
     Run,
     RunPoint,
+    ServedCheck,
+    Serving,
     Study,
 )
 
@@ -87,8 +91,15 @@ def make_one_of_each():
     one, other = (Evaluation.objects.create(name=name, key=name, **asked) for name in ("gpt", "gemini"))
     Prediction.objects.create(evaluation=one, item=frozen.items.get(), label="bullish")
     Comparison.objects.create(first=one, second=other, told={})
+    written = Serving.objects.create(project=project, run=training, form="merged", by=member)
+    ServedCheck.objects.create(serving=written, way="server", split="test", by=member)
     settled = PreLabelling.objects.create(project=project, run=training, voter=vote.voter, by=member)
     PreLabel.objects.create(prelabelling=settled, post=post, label=post.label, chance=0.9)
+    steps = {"dataset": frozen, "run": training, "evaluation": one, "prelabelling": settled}
+    Round.objects.create(project=project, number=1, plan={}, by=member, **steps)
+    Cascade.objects.create(
+        project=project, name="two stages", dataset=frozen, voter=vote.voter, second=training, k=2, by=member
+    )
     Removal.objects.create(project=project, post_id=number, by=member, reason="asked", id_hash="0", content_hash="0")
     link = LabelStudioProject.objects.create(project=project, address="https://studio.example.org", number=number)
     task = LabelStudioTask.objects.create(link=link, number=number, disagreement=waiting)
@@ -124,7 +135,7 @@ def test_every_model_has_a_page():
             QueueTally, Removal, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part,
             Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card,
             Doubt, DoubtSearch, Evaluation, Prediction, Comparison, PreLabel,
-            PreLabelling, Study}  # fmt: skip
+            PreLabelling, Study, Round, Serving, ServedCheck, Cascade}  # fmt: skip
     assert set(OURS) == ours
 
 

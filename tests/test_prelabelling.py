@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from annotate import model_labels, settling
 from annotate.blindness import OVERSEER
+from annotate.deciding import Given, decide, undo
 from annotate.models import Disagreement, Event, LabelSource, Post, Role, State, Vote, Voter
 from annotate.models.review import Stream, Why
 from annotate.queue import Seat, claim
@@ -17,7 +18,7 @@ from modeling import tasks
 from modeling.datasets.recipe import Recipe
 from modeling.gpu.hashing import hash_of
 from modeling.models import Cascade, Goal, PreLabel, PreLabelling, PreLabellingState, Run, RunState
-from modeling.prelabelling import asking, feeding, prelabelling, quotas, thresholds
+from modeling.prelabelling import asking, audited, feeding, prelabelling, quotas, thresholds
 from modeling.training import results, run_folder
 
 from . import scripted_asking
@@ -188,6 +189,10 @@ class TestAsking:
     def test_what_cannot_be_is_refused_in_words(self, project, run, posts, how, sentence):
         with pytest.raises(prelabelling.Refused, match=sentence):
             prelabelling.ask(project, None, run, posts, queue=False, **how)
+
+    def test_a_column_of_the_same_name_is_another_voter(self, project, run):
+        Voter.imported(project, str(run))
+        assert pre_label(run).voter.name == f"{run} (2)"
 
     def test_a_renamed_label_is_voted_for_by_its_new_name(self, project, run):
         project.labels.filter(name="bullish").update(name="up")
@@ -362,6 +367,24 @@ class TestTakingBack:
         made.refresh_from_db()
         take_back(made)
         assert not Post.objects.filter(label_source="model").exists()
+
+    def test_settled_again_it_is_audited_again(self, project, run):
+        new_posts(project, "bullish", 0.99, 6)
+        take_back(settle(pre_label(run), audit_rate=1, growth=0))
+        made = settle(pre_label(run), audit_rate=1, growth=0)
+        assert audited.read(made).drawn == 6
+
+    def test_an_answer_taken_back_afterwards_brings_none_of_its_labels_back(self, project, run):
+        post = new_posts(project, "bullish", 0.99)[0]
+        made = settle(pre_label(run), audit_rate=1, growth=0)
+        seat = Seat(project, make_member(project), Role.REVIEWER)
+        Disagreement.objects.update(wanted=1)
+        decide(seat, claim(seat), Given(label=make_label(project, "bearish").pk), "k")
+        take_back(made)
+        assert state(post)[2] == "review"
+        undo(seat)
+        tasks.every_minute()
+        assert state(post) == (State.WAITING, "", "")
 
 
 class TestByACascade:

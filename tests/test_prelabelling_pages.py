@@ -15,7 +15,6 @@ from annotate.models.review import Stream, Why
 from modeling.models import Goal, PreLabelling, PreLabellingState, RunState
 from modeling.prelabelling import audited, candidates, feeding, outcome, report
 from modeling.prelabelling import prelabelling as room
-from modeling.training import run_folder
 
 from .make import make_label, make_member, make_post, make_project, make_vote
 from .test_deciding import say
@@ -197,7 +196,6 @@ class TestProgress:
         PreLabelling.objects.update(
             state=PreLabellingState.FAILED, error="The card is full.", machine=report.this_machine()
         )
-        run_folder.folder_of(run)
         folder = feeding.folder_of(made)
         folder.mkdir(parents=True)
         (folder / "log.txt").write_text("CUDA out of memory\n")

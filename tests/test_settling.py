@@ -102,7 +102,7 @@ class TestAudits:
     def test_are_not_drawn_twice(self):
         project = make_project(audit_rate=1)
         post = voted(project, "bullish", "bullish")
-        Disagreement.objects.update(closed=post.created)
+        Disagreement.objects.update(closed=post.created, was_state="settled", answers=2)
         settle(post)
         assert Disagreement.objects.count() == 1
 

@@ -14,11 +14,13 @@ HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "
          "cleanlab", "label_studio_sdk"}  # fmt: skip
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "services", "common", "core", "base", "managers", "signals", "misc"}
 PURE_NAMES = {
-    "annotate": ("agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks", "reliability", "risk",
-                 "spreadsheets", "verdict"),
+    "annotate": ("addresses", "agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks",
+                 "reliability", "risk", "spreadsheets", "verdict"),
     "modeling": ("chat", "datasets/composition", "datasets/recipe", "datasets/splits", "doubting/confident", "markdown",
                  "measures/baselines", "measures/calibration", "measures/cascade", "measures/comparison",
-                 "measures/metrics", "measures/resampling", "studying/parting", "training/fitting", "words"),
+                 "measures/metrics", "measures/resampling", "openai_form", "serving/commands",
+                 "serving/likeness", "serving/question", "serving/reading", "studying/parting", "training/fitting",
+                 "words"),
 }  # fmt: skip
 PURE = {f"{room}/{name}.py" for room, names in PURE_NAMES.items() for name in names}
 CARRIES = ("load", "grouping", "running", "doors", "votes", "coming_home", "leftovers")

@@ -183,7 +183,7 @@ def test_a_base_that_is_not_there_is_told(base, tmp_path):
     assert (
         refused(make_work(tmp_path / "a", gone, adapter, "merged"))
         == "There is no folder /nowhere/model on this machine."
-    )  # noqa: E501
+    )
     assert "no folder /nowhere/model" in refused(make_work(tmp_path / "b", gone, adapter, "lora"))
     assert "holds no adapter" in refused(make_work(tmp_path / "c", base, tmp_path, "lora"))
 
@@ -193,7 +193,7 @@ def test_too_little_room_is_told_before_anything_is_written(base, tmp_path, monk
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(writing_out.shutil, "disk_usage", lambda _: usage)
     error = refused(make_work(tmp_path / "work", base, adapter, "merged"))
-    assert "GB are free. Make room" in error
+    assert "0.0 MB are free. Make room" in error
     assert not list((tmp_path / "work" / "out").rglob("*.safetensors"))
 
 

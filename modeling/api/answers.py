@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from annotate.access import me, project_for
 from annotate.models import Project, Role
-from modeling.answering import questions, told
+from modeling.answering import claims, questions, told
 from modeling.answering.body import NotRead, json_in
 from modeling.models import ReplyState
 
@@ -22,11 +22,8 @@ WAITING = (
     "Nobody has answered yet: a worker of the gpu queue takes it as soon as one is free. Ask this address again; "
     "it is kept for an hour."
 )
-FORM = {
-    "text": {"type": "string"},
-    "picture": {"type": "string", "format": "binary"},
-    "run": {"type": "string", "description": "run-3, or 3; left out, the latest that is done."},
-}
+RUN = {"type": "string", "description": "run-3, or 3; left out, the latest that is done."}
+FORM = {"text": {"type": "string"}, "picture": {"type": "string", "format": "binary"}, "run": RUN}
 
 
 class PostIn(Schema):
@@ -38,6 +35,9 @@ class PostIn(Schema):
 class PostsIn(Schema):
     posts: Annotated[list[PostIn], Field(min_length=1, max_length=questions.MOST_AT_ONCE)]
     run: str | int = ""
+
+
+POSTS = {"type": "array", "minItems": 1, "maxItems": questions.MOST_AT_ONCE, "items": PostIn.model_json_schema()}
 
 
 class AnswerOut(Schema):
@@ -75,7 +75,7 @@ def open_project(request: HttpRequest, slug: str) -> Project:
     summary="Ask a run what a post says",
     openapi_extra={"requestBody": {"content": {
         "multipart/form-data": {"schema": {"type": "object", "properties": FORM}},
-        "application/json": {"schema": PostsIn.json_schema()},
+        "application/json": {"schema": {"type": "object", "properties": {"posts": POSTS, "run": RUN}}},
     }}},
 )  # fmt: skip
 def classify(request: HttpRequest, slug: str) -> Any:
@@ -102,8 +102,10 @@ def classify(request: HttpRequest, slug: str) -> Any:
     url_name="answer", summary="What it said",
 )  # fmt: skip
 def answer(request: HttpRequest, slug: str, answer_id: UUID) -> Any:
-    """For an hour after it was asked."""
-    return answer_to(open_project(request, slug), answer_id)
+    """For an hour after it was asked. To ask for it calls another worker, where the one that had it has died."""
+    project = open_project(request, slug)
+    claims.summon()
+    return answer_to(project, answer_id)
 
 
 # --- What is asked

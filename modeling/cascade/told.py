@@ -27,7 +27,11 @@ def lines(made: Cascade) -> Iterator[str]:
     yield ""
     yield row(HEADINGS, "")
     for point in curve_of(made):
-        marks = ["as good as always asking, and asks least"] if point.threshold == made.told["best"] else []
+        marks = (
+            [f"asks least, within {100 * made.told['margin']:g} points of always asking"]
+            if point.threshold == made.told["best"]
+            else []
+        )
         marks += ["chosen"] if point.threshold == made.threshold else []
         yield row(cells(point), "; ".join(marks))
     for split, told in made.told["elsewhere"].items():

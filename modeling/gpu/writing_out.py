@@ -265,9 +265,13 @@ def check_room(to: Path, size: int) -> None:
     free = shutil.disk_usage(to).free
     if free < size * SPARE:
         raise NoRoom(
-            f"It takes {size * SPARE / 1e9:,.2f} GB, and where it is to be written {free / 1e9:,.2f} GB are free. Make "
-            "room or choose another folder, and resume."
+            f"It takes {in_words(size * SPARE)}, and where it is to be written {in_words(free)} are free. Make room or "
+            "choose another folder, and resume."
         )
+
+
+def in_words(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def check_safe(part: Path) -> None:

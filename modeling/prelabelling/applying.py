@@ -6,10 +6,10 @@ from contextlib import closing
 from itertools import islice
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 
 from annotate import model_labels
-from annotate.models import Disagreement
+from annotate.models import Disagreement, LabelSource, Project
 from modeling import words
 from modeling.models import PreLabel, PreLabelling
 
@@ -121,3 +121,14 @@ def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
         prelabelling.done += len(page)
         prelabelling.result = prelabelling.result | {"freed": freed}
         beat()
+
+
+def take_back_again() -> None:
+    """Whoever takes back an answer of theirs gets the post as it was before: with a label that was taken back since."""
+    still = PreLabel.objects.filter(post=OuterRef("post"), label__isnull=False, taken_back=False)
+    back = PreLabel.objects.filter(
+        ~Exists(still), taken_back=True, label__isnull=False, post__label_source=LabelSource.MODEL,
+    )  # fmt: skip
+    for project in Project.objects.filter(pk__in=back.values("prelabelling__project")):
+        ours = back.filter(prelabelling__project=project).values_list("post", flat=True).distinct()[:WINDOW]
+        model_labels.take_back(project, list(ours))

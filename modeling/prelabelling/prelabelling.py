@@ -112,11 +112,18 @@ def voter_of(run: Run, bits: int, cascade: Cascade | None = None) -> Voter:
     voter, _ = Voter.objects.get_or_create(
         project=run.project, fingerprint=Voter.fingerprint_of(PROVIDER, model, parameters, ""),
         defaults={
-            "name": f"{named}{f', {bits} bits' if bits else ''}", "provider": PROVIDER, "model": model,
-            "parameters": parameters, "required": False, "heard": False,
+            "name": free_name(run.project, f"{named}{f', {bits} bits' if bits else ''}"), "provider": PROVIDER,
+            "model": model, "parameters": parameters, "required": False, "heard": False,
         },
     )  # fmt: skip
     return voter
+
+
+def free_name(project: Project, name: str) -> str:
+    """A column of an import may be called the same."""
+    taken = set(project.voters.filter(name__startswith=name).values_list("name", flat=True))
+    numbered = (f"{name} ({n})" for n in range(2, len(taken) + 3))
+    return next(one for one in (name, *numbered) if one not in taken)
 
 
 def apply(
@@ -195,6 +202,7 @@ def take_up() -> None:
             end(prelabelling, PreLabellingState.INTERRUPTED, "Its worker died again and again. Look at the log.")
         else:
             enqueue(prelabelling)
+    applying.take_back_again()
 
 
 # --- Carried out
@@ -247,6 +255,8 @@ def asked(prelabelling: PreLabelling, beat: Callable[[], None]) -> tuple[str, st
     about = candidates.asked(prelabelling)
     prelabelling.total = about.count()
     prelabelling.done = about.filter(votes__voter=prelabelling.voter_id).count()
+    prelabelling.doing = "starting the model"
+    beat()
     kind, error = asking.ask(prelabelling, beat)
     if kind == "done":
         prelabelling.doing = "counting what it is sure of"

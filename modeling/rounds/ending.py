@@ -42,7 +42,8 @@ def conclude(one: Round, state: RoundState, why: str, by: User | None, queue: bo
     if state == RoundState.ROLLED_BACK:
         for made in to_take_back(one):
             take_back(made, by, queue)
-    keep(one, state=state, needs="", why=why.strip(), ended=timezone.now(), told=outcome.of(one))
+    at, told = one.ended or timezone.now(), one.told or outcome.of(one)  # rolled back later, it came to what it came to
+    keep(one, state=state, needs="", why=why.strip(), ended=at, told=told)
     record(f"round {state.label.lower()}", one, by)
 
 

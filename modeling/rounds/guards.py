@@ -62,6 +62,11 @@ def by_audit(audited: Audited | None, allowed: float, is_enough: bool = False) -
     return Judgement("roll back", f"{told}.")
 
 
+def share_audited(asked: float, settles: int) -> float:
+    """More than was asked for where few are settled: a verdict takes so many, and some will be answered by nobody."""
+    return max(asked, min(1.0, 1.5 * ENOUGH / settles) if settles else 0.0)
+
+
 def counted(audits: int) -> str:
     return "1 blind audit" if audits == 1 else f"{audits:,} blind audits"
 

@@ -29,7 +29,10 @@ def difference(one: Round) -> guards.Difference | None:
 
 
 def of_audits(made: PreLabelling) -> guards.Audited | None:
-    found = audited.read(made)
+    return in_short(audited.read(made))
+
+
+def in_short(found: audited.Audits) -> guards.Audited | None:
     if found.estimate is None:
         return guards.Audited(0.0, 0.0, 1.0, 0, found.waiting) if found.waiting else None
     estimate = found.estimate

@@ -32,6 +32,7 @@ BROKEN = {
     "failed": "failed", "interrupted": "was interrupted", "stopped": "was stopped", "away": "is on another machine",
     "cancelled": "was stopped",
 }  # fmt: skip
+NO_AUDITS = "None of its labels was audited, so no rule can say whether it is kept."
 T = TypeVar("T")
 
 
@@ -117,6 +118,8 @@ def pre_labelled(one: Round, plan: Plan, queue: bool) -> bool:
         return False
     if made.waits_for_a_word:
         return settle_by_itself(one, plan, queue)
+    if not made.is_applied and one.state == RoundState.WAITING:  # somebody gave the word on its own page
+        keep(one, state=RoundState.RUNNING, needs="")
     return made.is_applied
 
 
@@ -134,8 +137,7 @@ def settle_by_itself(one: Round, plan: Plan, queue: bool) -> bool:
 def settle(one: Round, by: User | None, queue: bool = True, threshold: float | None = None) -> bool:
     """With as many audits as a verdict takes, however few are settled."""
     made = known(one.prelabelling)
-    settles = told.reckoned(made, threshold).settled
-    rate = max(Plan.from_json(one.plan).audit_rate, min(1.0, 1.5 * guards.ENOUGH / settles) if settles else 0.0)
+    rate = guards.share_audited(Plan.from_json(one.plan).audit_rate, told.reckoned(made, threshold).settled)
     changed = prelabelling.apply(made, by, threshold, queue=queue, audit_rate=rate)
     if changed:
         Round.objects.filter(pk=one.pk, state=RoundState.WAITING).update(state=RoundState.RUNNING, needs="")
@@ -149,7 +151,11 @@ def reviewed(one: Round, plan: Plan, queue: bool) -> bool:
     if made is None or not settled:
         conclude(one, RoundState.KEPT, in_words(one, "Its model settled nothing that could be wrong."), one.by)
         return False
-    judged = guards.by_audit(judging.of_audits(made), plan.error_allowed, one.enough)
+    audits = judging.of_audits(made)
+    if audits is None:  # settled on its own page with none to be drawn, or nobody could tell of any
+        wait_for(one, Needs.VERDICT, NO_AUDITS)
+        return False
+    judged = guards.by_audit(audits, plan.error_allowed, one.enough)
     if judged.verdict == "roll back":
         judge(one, plan, judged, queue)
         return False

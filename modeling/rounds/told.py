@@ -7,6 +7,7 @@ from django.conf import settings
 from annotate.browse import Filters, matching
 from annotate.models import Project
 from modeling.models import Needs, Round
+from modeling.models.round import OPEN
 from modeling.prelabelling import prelabelling
 from modeling.prelabelling import told as settled
 
@@ -53,7 +54,8 @@ def interval(figure: dict[str, float | None]) -> str:
 
 def another(project: Project) -> tuple[bool, str]:
     """Whether one more round would be worth it, and if not, why."""
-    over = [one for one in project.rounds.select_related("evaluation", "rival").order_by("number") if one.is_over]
+    latest = project.rounds.select_related("evaluation", "rival").exclude(state__in=OPEN)
+    over = list(latest.defer("evaluation__measured", "rival__measured")[: guards.ROUNDS])[::-1]
     waiting = matching(project, Filters.from_query(prelabelling.USUAL)).posts.filter(holdout=False)
     return guards.worth([past(one) for one in over], int(waiting.exists()))
 

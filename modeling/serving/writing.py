@@ -245,6 +245,9 @@ def land(serving: Serving, to: Path, config: Config, told: dict[str, Any]) -> No
         "adapter": serving.run.receipt.get("adapter", ""), "min_pixels": config.min_pixels,
         "max_pixels": config.max_pixels, "libraries": told["libraries"],
     }  # fmt: skip
+    usual = (part / README).stat().st_mode & 0o777
+    for path in part.glob("*.safetensors"):
+        path.chmod(usual)  # they come readable to ourselves alone, and a server may run as somebody else
     clear(to)
     for name in names:
         os.replace(part / name, to / name)

@@ -82,7 +82,7 @@ def prelabelling(request: HttpRequest, project: Project, pk: int) -> HttpRespons
 
 def settling(wanted: Wanted) -> SettleForm:
     """For just what is on the screen."""
-    return SettleForm(initial={name: getattr(wanted, name) for name in SettleForm.base_fields})
+    return SettleForm(initial={name: f"{getattr(wanted, name):g}" for name in SettleForm.base_fields})
 
 
 @require_safe

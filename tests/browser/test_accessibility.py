@@ -39,12 +39,26 @@ from annotate.models import (
 )
 from labeling.models import Failure, Part, VotingRun
 from labeling.voters import Makeup, create, revise
+from modeling.answering import nearest, questions
 from modeling.datasets import dataset
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.measures import cascade
-from modeling.models import Cascade, Dataset, DoubtSearch, Evaluation, PreLabelling, Run, RunPoint, Study
+from modeling.models import (
+    Cascade,
+    Dataset,
+    DoubtSearch,
+    Evaluation,
+    PreLabelling,
+    Reply,
+    Run,
+    RunPoint,
+    ServedCheck,
+    Serving,
+    Study,
+)
+from modeling.models.run import this_machine
 from modeling.prelabelling import candidates
 from modeling.prelabelling import prelabelling as room
 from modeling.training import training_presets
@@ -132,6 +146,8 @@ PAGES = [
     ("run", "interrupted run", "admin"),
     ("run", "failed run", "admin"),
     ("run", "done run", "admin"),
+    ("serving", "done run", "admin"),
+    ("serving", "served run", "admin"),
     ("run_compare", "project", "admin"),
     ("run_compare", "empty project", "admin"),
     ("studies", "project", "admin"),
@@ -170,6 +186,10 @@ PAGES = [
     ("prelabelling", "settled pre-labelling", "admin"),
     ("prelabelling_conflicts", "asked pre-labelling", "admin"),
     ("prelabelling_conflicts", "settled pre-labelling", "admin"),
+    ("playground", "project", "admin"),
+    ("playground", "empty project", "admin"),
+    ("playground_question", "asked question", "admin"),
+    ("playground_question", "answered question", "admin"),
     ("label_studio", "project", "admin"),
     ("label_studio", "empty project", "admin"),
     ("imports", "project", "admin"),
@@ -192,6 +212,8 @@ NO_PAGE = {
     "dataset_doubts_send", "dataset_doubts_stop",
     "run_preview", "run_progress", "run_points", "run_machine", "run_stop", "run_resume", "run_receipt", "run_modules",
     "run_bundle", "run_result",
+    "serving_progress", "serving_stop", "serving_resume", "serving_delete", "serving_check", "served_check_stop",
+    "served_check_resume",
     "study_preview", "study_progress", "study_stop", "study_resume", "study_doubts",
     "cascade_progress", "cascade_use", "cascade_again", "cascade_ask",
     "evaluations_export", "evaluation_export", "evaluation_progress", "evaluation_stop", "evaluation_resume",
@@ -200,6 +222,7 @@ NO_PAGE = {
     "prelabelling_stop", "prelabelling_resume", "prelabelling_doubt",
     "label_studio_push", "label_studio_pull", "label_studio_people", "label_studio_anew", "label_studio_progress",
     "label_studio_stop",
+    "completions", "models", "model",
     "import_start", "import_progress", "import_stop", "import_report",
 }  # fmt: skip
 # address -> its status; the reviewer looks
@@ -254,12 +277,14 @@ def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str,
         }
         | {name: {"slug": project.slug, "pk": pk} for name, pk in (runs | posts).items()}
         | make_evaluations(project)
-        | make_prelabellings(project)
         | make_doubts(project)
         | make_datasets(project)
         | make_runs(project)
         | make_studies(project)
+        | make_questions(project, admin)
         | make_cascades(project)
+        | make_prelabellings(project)
+        | make_servings(project)
     )
 
 
@@ -432,6 +457,20 @@ def make_runs(project: Project) -> dict[str, dict[str, Any]]:
     return made
 
 
+def make_questions(project: Project, admin: User) -> dict[str, dict[str, Any]]:
+    """One that waits, and one that was answered, with its nearest posts; one run could not be asked."""
+    done, failed = (project.runs.filter(state=state, study=None).earliest("pk") for state in ("done", "failed"))
+    made = {}
+    for name in ("asked", "answered"):
+        batch = questions.ask(project, admin, [questions.post_of("to the moon")], [done, failed], by_page=True)
+        made[f"{name} question"] = {"slug": project.slug, "batch": batch}
+    nearest.find(batch)
+    replies = Reply.objects.filter(question__batch=batch)
+    replies.filter(run=done).update(state="answered", scores=[-1.0, -2.0, -3.0], ended=timezone.now())
+    replies.filter(run=failed).update(state="failed", error="The result of run 4 is not in the storage.")
+    return made
+
+
 def make_studies(project: Project) -> dict[str, dict[str, Any]]:
     """Folds at work, held up and done, and a learning curve."""
     frozen = project.datasets.get(name="v2")
@@ -464,6 +503,41 @@ def make_studies(project: Project) -> dict[str, dict[str, Any]]:
         )  # fmt: skip
         made[f"{name} study"] = {"slug": project.slug, "pk": study.pk}
     return made
+
+
+def make_servings(project: Project) -> dict[str, dict[str, Any]]:
+    """One written out and checked, and one that is being written."""
+    frozen = project.datasets.get(name="v2")
+    config = training_presets.named("tiny").configured().as_json()
+    run = Run.objects.create(project=project, dataset=frozen, config=config, state="done", started=timezone.now(),
+                             ended=timezone.now())  # fmt: skip
+    predictor: dict[str, object] = {"kind": "run", "run": run.pk}
+    against = run.evaluations.create(
+        project=project, dataset=frozen, split="holdout", name=f"Run {run.pk}", predictor=predictor,
+        key=Evaluation.key_of(predictor, "both"), state="done", test_hash="served",
+    )  # fmt: skip
+    told = {
+        "title": "Qwen2.5-VL", "by_chat": True, "takes_system": True, "template_kwargs": {}, "signs": [], "pixels": {},
+        "answer_tokens": 4, "context": 4096, "min_pixels": 3136, "max_pixels": 3136, "template": "", "bytes": 10**9,
+        "weights": "4 bits, the language model alone", "libraries": {}, "loader": "AutoModelForImageTextToText",
+    }  # fmt: skip
+    plain = {"project": project, "run": run}
+    served = Serving.objects.create(**plain, form="4bit", state="done", told=told, machine=this_machine())
+    now = timezone.now()
+    Serving.objects.create(
+        **plain, form="merged", state="running", heartbeat=now, doing="writing the weights", total=10**9, done=10**8
+    )
+    Serving.objects.create(**plain, form="8bit", state="failed", error="It takes 16.6 GB, and 3 GB are free.")
+    row = {"id": "p1", "before": "bullish", "after": "", "truth": "neutral", "content": "moon", "refused": "",
+           "sure_before": 0.7, "sure_after": None}  # fmt: skip
+    figure = {"value": 0.7, "low": 0.6, "high": 0.8}
+    figures = {"n": 40, "same": 39, "low": 0.87, "high": 1.0, "bar": [0.9, 0.1], "agrees": True, "known": 39,
+               "own_alone": 1, "mean": 0.01, "largest": 0.2, "no_label": 1, "refused": 1, "why_refused": "too long",
+               "before": figure, "after": figure, "differ": [row], "furthest": row | {"apart": 0.2}}  # fmt: skip
+    about = {"serving": served, "split": "holdout", "against": against, "model": "run-9", "url": "http://localhost/v1"}
+    for way in ("folder", "server"):
+        ServedCheck.objects.create(**about, way=way, state="done", told=figures)
+    return {"served run": {"slug": project.slug, "pk": run.pk}}
 
 
 def make_cascades(project: Project) -> dict[str, dict[str, Any]]:
