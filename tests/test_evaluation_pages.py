@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.models import Event, Role
-from modeling.evaluation import evaluating, leaderboard, posts
+from modeling.evaluation import evaluating, leaderboard, posts, report
 from modeling.evaluation.predictors import Predictor
 from modeling.measures import comparison
 from modeling.models import Comparison, Evaluation, EvaluationState, Run, RunState
@@ -358,3 +358,15 @@ def test_intervals_share_an_axis(dataset):
 def test_a_predictor_that_gives_no_sureness_is_drawn_no_curve(lead, dataset):
     evaluation = evaluate(dataset, Predictor("consensus"))
     assert "does not say how sure" in page(lead, f"{HERE}/{evaluation.pk}")
+
+
+def test_what_was_answered_before_it_was_resumed_makes_nothing_look_quicker(project):
+    dataset = frozen(project)
+    asked = evaluating.ask(project, None, dataset, "holdout", Predictor("base", model="tiny"), queue=False)
+    Evaluation.objects.filter(pk=asked.pk).update(
+        state="running", started=timezone.now() - timedelta(seconds=10), heartbeat=timezone.now(), total=100, done=60,
+        used={"before": 50},
+    )  # fmt: skip
+    asked.refresh_from_db()
+    assert 39 <= asked.seconds_left <= 45
+    assert report.watch(asked).pace == "1.0 posts a second"

@@ -260,6 +260,8 @@ def watch(
 def heed(evaluation: Evaluation, line: dict[str, Any]) -> None:
     if line["kind"] == "state":
         evaluation.doing = line.get("doing", "")
+        if "done" in line:
+            evaluation.used = evaluation.used | {"before": line["done"]}
     elif line["kind"] in ("asked", "done"):
         evaluation.done = line["done"]
     if line["kind"] == "done":

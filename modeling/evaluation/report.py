@@ -281,9 +281,9 @@ class Watch:
     @property
     def pace(self) -> str:
         """Since it was started or resumed last, loading the model included."""
-        if not self.at_work or not self.evaluation.done or not self.lasted:
+        if not self.at_work or not self.evaluation.done_now or not self.lasted:
             return ""
-        rate = self.evaluation.done / self.lasted
+        rate = self.evaluation.done_now / self.lasted
         return f"{rate:,.1f} posts a second" if rate >= 1 else f"{1 / rate:,.1f} s a post"
 
     @property

@@ -120,11 +120,16 @@ class Evaluation(models.Model):
         )
 
     @property
+    def done_now(self) -> int:
+        """Since it was started or resumed last: what was answered before took none of that time."""
+        return max(0, self.done - int(self.used.get("before") or 0))
+
+    @property
     def seconds_left(self) -> int | None:
-        if not self.started or not self.done or self.is_over:
+        if not self.started or not self.done_now or self.is_over:
             return None
         spent = (timezone.now() - self.started).total_seconds()
-        return round(spent * (self.total - self.done) / self.done)
+        return round(spent * (self.total - self.done) / self.done_now)
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do; one whose worker died is taken up by another."""
