@@ -20,7 +20,7 @@ from modeling.datasets import dataset
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Cascade, PreLabelling, Run, ServedCheck, Serving, Study
+from modeling.models import Cascade, PreLabelling, Round, Run, ServedCheck, Serving, Study
 
 from .make import make_member, make_post, make_project, make_user
 
@@ -214,6 +214,18 @@ POST prelabelling_stop   login  404  403  403  302  302
 POST prelabelling_resume login  404  403  403  302  302
 GET  prelabelling_conflicts login 404 403 200 200  200
 POST prelabelling_doubt  login  404  403  302  302  302
+GET  rounds              login  404  403  200  200  200
+GET  round_new           login  404  403  200  200  200
+POST round_new           login  404  403  403  422  422
+GET  round_preview       login  404  403  200  200  200
+GET  round               login  404  403  200  200  200
+GET  round_progress      login  404  403  200  200  200
+POST round_settle        login  404  403  403  302  302
+POST round_go_on         login  404  403  403  302  302
+POST round_keep          login  404  403  302  302  302
+POST round_roll_back     login  404  403  302  302  302
+POST round_stop          login  404  403  403  302  302
+POST round_resume        login  404  403  403  302  302
 
 GET  playground          login  404  403  200  200  200
 POST playground          login  404  403  422  422  422
@@ -274,6 +286,15 @@ POST api:prelabelling_apply 401 400  400  400  400  400
 POST api:prelabelling_take_back 401 404 403 403 409 409
 POST api:prelabelling_stop 401  404  403  403  409  409
 POST api:prelabelling_resume 401 404 403  403  409  409
+GET  api:rounds            401  404  403  200  200  200
+POST api:rounds            401  400  400  400  400  400
+GET  api:round             401  404  403  200  200  200
+POST api:round_settle      401  400  400  400  400  400
+POST api:round_go_on       401  404  403  403  409  409
+POST api:round_keep        401  404  403  409  409  409
+POST api:round_roll_back   401  404  403  202  202  202
+POST api:round_stop        401  404  403  403  202  202
+POST api:round_resume      401  404  403  403  409  409
 POST api:classify          401  404  403  422  422  422
 GET  api:answer            401  404  403  202  202  202
 POST api:queue_next        401  400  400  400  400  400
@@ -363,6 +384,7 @@ def world(db, settings, tmp_path):
     asked = questions.ask(project, boss, [questions.post_of("gm")], [training], by_page=True)
     nothing: dict[str, object] = {"free": {}, "against": {}, "conflicts": {}, "known": {}, "labels": []}
     sure = PreLabelling.objects.create(project=project, run=training, voter=voter, state="done", meaning=nothing)
+    Round.objects.create(project=project, number=1, plan={}, dataset=frozen, run=training, state="waiting")
     pushing = LabelStudioRun.objects.create(project=project, by=boss, way="push")
     return {
         "people": {
@@ -373,7 +395,8 @@ def world(db, settings, tmp_path):
         "given": {
             "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
             "post_id": post.pk, "import_id": run.pk, "run_id": training.pk, "evaluation_id": measured.pk,
-            "study_id": study.pk, "serving_id": written.pk, "prelabelling_id": sure.pk, "cascade_id": cascade.pk,
+            "study_id": study.pk, "number": 1, "serving_id": written.pk, "prelabelling_id": sure.pk,
+            "cascade_id": cascade.pk,
             "format": "json", "item": measured.predictions.get().item_id,
             "batch": asked, "answer_id": asked,
         },

@@ -26,7 +26,7 @@ from modeling.models import (
     CascadeState,
     Dataset,
     Evaluation,
-    EvaluationState,
+    JobState,
     On,
     Prediction,
     Run,
@@ -315,7 +315,7 @@ def make_answers(run: Run, dataset: Dataset, split: str = "test", seed: int = 2,
     predictor = Predictor("run", run=run.pk).as_json()
     evaluation = Evaluation.objects.create(
         project=dataset.project, dataset=dataset, split=split, predictor=predictor, name=str(run), run=run,
-        key=Evaluation.key_of(predictor, "both"), state=EvaluationState.DONE, test_hash=split, ended=timezone.now(),
+        key=Evaluation.key_of(predictor, "both"), state=JobState.DONE, test_hash=split, ended=timezone.now(),
         used={"seconds": 30.0, "asked": 60}, measured={"temperature": 1.0},
     )  # fmt: skip
     rng = np.random.default_rng(seed)
@@ -555,7 +555,7 @@ def used(project, second):
 class TestPredictor:
     def test_it_stands_on_the_leaderboard_with_what_it_saves(self, used, dataset):
         done = evaluate(used)
-        assert done.state == EvaluationState.DONE, done.error
+        assert done.state == JobState.DONE, done.error
         chosen = used.told["elsewhere"]["test"]["chosen"]
         assert done.measured["figures"]["accuracy"]["value"] == NEAR(chosen["accuracy"]["value"])
         assert done.measured["figures"]["macro_f1"]["value"] == NEAR(chosen["macro_f1"])
@@ -567,12 +567,12 @@ class TestPredictor:
         cascades.use(used, NEVER, None, queue=False)
         cascades.carry_out(used)
         done = evaluate(used, "holdout")
-        assert done.state == EvaluationState.DONE, done.error
+        assert done.state == JobState.DONE, done.error
         assert done.used["calls_saved"] == "100.0%"
 
     def test_where_it_is_not_it_says_which_evaluation_is_needed(self, used):
         failed = evaluate(used, "holdout")
-        assert failed.state == EvaluationState.FAILED
+        assert failed.state == JobState.FAILED
         assert f"Evaluate it on the {stages.named(On.HOLDOUT)}" in failed.error
         assert str(used.second) in failed.error
 

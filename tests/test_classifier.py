@@ -16,7 +16,7 @@ from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating, predictors
 from modeling.evaluation.folder import asked_how
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Dataset, Evaluation, EvaluationState, Run, RunState
+from modeling.models import Dataset, Evaluation, JobState, Run, RunState
 from modeling.training import bundle, estimates, results, run_folder, runner, starting, training_presets
 from tests import run_folders
 from tests.drawn_breeds import LABELS, QUICK, drawn, make_run
@@ -443,13 +443,13 @@ def test_the_whole_way_from_posts_to_a_measured_classifier(dataset, tmp_path):
     assert run.receipt["posts"]["train"]["without_picture"] == 0
     assert results.fetched(run)
     asked = evaluated(dataset, predictors.named(dataset.project, f"run-{run.pk}"))
-    assert asked.state == EvaluationState.DONE, asked.error
+    assert asked.state == JobState.DONE, asked.error
     assert asked.measured["figures"]["accuracy"]["value"] > 0.7
 
     base = saved(tmp_path / "elsewhere", list(COLOURS))
     assert starting.usual_recipe(str(base)) == "classifier"
     as_it_is = evaluated(dataset, Predictor("base", model=str(base)))
-    assert as_it_is.state == EvaluationState.DONE, as_it_is.error
+    assert as_it_is.state == JobState.DONE, as_it_is.error
     named = Predictor("base", model="owner/name", recipe="classifier")  # a hub's name does not tell
     assert asked_how(as_it_is, named)[0].is_classifier
     with pytest.raises(predictors.Unknown, match="of a base model alone"):

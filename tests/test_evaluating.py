@@ -16,7 +16,7 @@ from labeling.examples import Examples
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import answers, asked, evaluating, folder, measuring, predictors
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Comparison, Dataset, Evaluation, EvaluationState, Prediction, Run, RunState
+from modeling.models import Comparison, Dataset, Evaluation, JobState, Prediction, Run, RunState
 from modeling.training import run_folder, runner, training_presets
 
 from .make import make_post, make_project, make_vote
@@ -66,7 +66,7 @@ def evaluate(dataset: Dataset, name: str | Predictor, split: str = "holdout", se
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
-    assert evaluation.state == EvaluationState.DONE, evaluation.error
+    assert evaluation.state == JobState.DONE, evaluation.error
     return evaluation.measured["figures"]
 
 
@@ -122,7 +122,7 @@ def test_who_never_voted_cannot_be_measured():
     dataset = frozen(project)
     make_vote(make_post(project), "newcomer", "bullish")
     evaluation = evaluate(dataset, "newcomer")
-    assert evaluation.state == EvaluationState.FAILED
+    assert evaluation.state == JobState.FAILED
     assert "said nothing of these posts" in evaluation.error
 
 
@@ -264,7 +264,7 @@ def test_examples_are_promised_only_where_there_are_posts_to_show():
 
 def test_a_model_that_is_not_there_fails_in_words(var):
     evaluation = evaluate(frozen(make_known(posts=12, held=3)), Predictor("base", model="/nowhere/model"))
-    assert evaluation.state == EvaluationState.FAILED
+    assert evaluation.state == JobState.FAILED
     assert evaluation.error == "There is no folder /nowhere/model on this machine."
 
 
@@ -278,7 +278,7 @@ def test_stopped_it_keeps_what_was_answered_and_goes_on(var, monkeypatch):
             evaluating.stop(now)
 
     evaluating.carry_out(evaluation, ask_to_stop)
-    assert evaluation.state == EvaluationState.STOPPED
+    assert evaluation.state == JobState.STOPPED
     before = len((folder.folder_of(evaluation) / "predictions.jsonl").read_bytes().splitlines())
     assert evaluating.resume(evaluation)
     evaluating.carry_out(evaluation)
@@ -302,7 +302,7 @@ def test_delivered_twice_it_is_done_once_and_what_a_dead_worker_left_is_taken_up
     evaluating.take_up()
     assert queued == [evaluation.pk]
     assert evaluating.carry_out(evaluation)
-    assert evaluation.state == EvaluationState.DONE
+    assert evaluation.state == JobState.DONE
     assert evaluation.interruptions == 1
     evaluating.take_up()
     assert queued == [evaluation.pk]

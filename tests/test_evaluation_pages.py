@@ -13,7 +13,7 @@ from annotate.models import Event, Role
 from modeling.evaluation import evaluating, leaderboard, posts, report
 from modeling.evaluation.predictors import Predictor
 from modeling.measures import comparison
-from modeling.models import Comparison, Evaluation, EvaluationState, Run, RunState
+from modeling.models import Comparison, Evaluation, JobState, Run, RunState
 
 from .make import make_member, make_project
 from .test_evaluating import evaluate, frozen, make_known
@@ -44,7 +44,7 @@ def lead(project):
     return logged_in(make_member(project, Role.LEAD, "lea"))
 
 
-def make_evaluation(dataset, state=EvaluationState.QUEUED, **fields: Any) -> Evaluation:
+def make_evaluation(dataset, state=JobState.QUEUED, **fields: Any) -> Evaluation:
     predictor = fields.pop("predictor", {"kind": "majority"})
     key = Evaluation.key_of(predictor, fields.get("sees", "both"))
     told = {"name": "Somebody", "split": "holdout", "key": key, "predictor": predictor} | fields
@@ -54,7 +54,7 @@ def make_evaluation(dataset, state=EvaluationState.QUEUED, **fields: Any) -> Eva
 def at_work(dataset, **fields: Any) -> Evaluation:
     now = timezone.now()
     told = {"started": now - timedelta(seconds=10), "heartbeat": now, "doing": "asking", "total": 30, "done": 10}
-    return make_evaluation(dataset, EvaluationState.RUNNING, **(told | fields))
+    return make_evaluation(dataset, JobState.RUNNING, **(told | fields))
 
 
 def page(client: Client, address: str = HERE) -> str:
@@ -127,7 +127,7 @@ class TestLeaderboard:
 
     def test_what_is_not_measured_yet_shows_how_far_it_is(self, client, lead, dataset):
         at_work(dataset, name="gpt")
-        make_evaluation(dataset, EvaluationState.FAILED, name="tiny", error="The card's memory is too small.",
+        make_evaluation(dataset, JobState.FAILED, name="tiny", error="The card's memory is too small.",
                         predictor={"kind": "base", "model": "tiny"})  # fmt: skip
         told = page(client)
         assert 'max="30" value="10"' in told
@@ -138,7 +138,7 @@ class TestLeaderboard:
         assert "Stop<span" not in page(lead)
 
     def test_a_failure_that_was_asked_again_is_told_no_more(self, client, dataset):
-        make_evaluation(dataset, EvaluationState.FAILED, name="Never the same", error="Broken.")
+        make_evaluation(dataset, JobState.FAILED, name="Never the same", error="Broken.")
         assert "Broken." in page(client)
         evaluate(dataset, "majority")
         assert "Broken." not in page(client)
@@ -146,7 +146,7 @@ class TestLeaderboard:
     def test_the_same_test_set_elsewhere_is_told_to_who_leads_there_too(self, lead, dataset):
         mine = evaluate(dataset, "gpt")
         other = make_project("Elsewhere")
-        there = make_evaluation(frozen_in(other, dataset), EvaluationState.DONE, name="Their model",
+        there = make_evaluation(frozen_in(other, dataset), JobState.DONE, name="Their model",
                                 measured=mine.measured, test_hash=mine.test_hash, ended=timezone.now())  # fmt: skip
         assert "Their model" not in page(lead)
         person = other.memberships.create(user=dataset.project.memberships.get(user__username="lea").user, role="lead")
@@ -167,7 +167,7 @@ class TestLeaderboard:
                 project=project, dataset=of, recipe="tiny", config={"model": "tiny"}, state=RunState.DONE,
                 receipt={"posts": {"train": {"posts": trained_on}}},
             )  # fmt: skip
-            make_evaluation(of, EvaluationState.DONE, name=str(run), run=run, predictor={"kind": "run", "run": run.pk},
+            make_evaluation(of, JobState.DONE, name=str(run), run=run, predictor={"kind": "run", "run": run.pk},
                             measured=mine.measured, test_hash=mine.test_hash, ended=timezone.now())  # fmt: skip
         learnt = client.get(HERE).context["learnt"]
         assert [(step.posts, step.dataset) for step in learnt.steps] == [(20, "v1"), (40, "v2")]
@@ -180,7 +180,7 @@ class TestLeaderboard:
         queries_of(client, HERE)  # the first visit also fills caches
         few = queries_of(client, HERE)
         for number in range(12):
-            make_evaluation(dataset, EvaluationState.DONE, name=f"voter {number}", measured=one.measured,
+            make_evaluation(dataset, JobState.DONE, name=f"voter {number}", measured=one.measured,
                             predictor={"kind": "voter", "voter": number}, test_hash=one.test_hash,
                             ended=timezone.now())  # fmt: skip
             at_work(dataset, predictor={"kind": "voter", "voter": 100 + number})
@@ -272,7 +272,7 @@ class TestOne:
         queries_of(lead, address)
         few = queries_of(lead, address)
         for number in range(12):
-            make_evaluation(dataset, EvaluationState.DONE, name=f"voter {number}", measured=one.measured,
+            make_evaluation(dataset, JobState.DONE, name=f"voter {number}", measured=one.measured,
                             predictor={"kind": "voter", "voter": number}, test_hash=one.test_hash,
                             ended=timezone.now())  # fmt: skip
         assert queries_of(lead, address) == few
@@ -280,7 +280,7 @@ class TestOne:
     def test_a_model_shows_what_it_leans_on(self, client, dataset):
         done = evaluate(dataset, "gpt")
         ways = [
-            make_evaluation(dataset, EvaluationState.DONE, name=f"tiny {sees}", sees=sees, measured=done.measured,
+            make_evaluation(dataset, JobState.DONE, name=f"tiny {sees}", sees=sees, measured=done.measured,
                             predictor={"kind": "base", "model": "tiny"}, test_hash=done.test_hash,
                             ended=timezone.now())
             for sees in ("both", "text")
@@ -289,7 +289,7 @@ class TestOne:
         assert "What it leans on" in told
         assert "Ask it with picture alone" in told
         client.post(f"{HERE}/{ways[0].pk}/ways")
-        assert Evaluation.objects.filter(sees="picture", state=EvaluationState.QUEUED).count() == 1
+        assert Evaluation.objects.filter(sees="picture", state=JobState.QUEUED).count() == 1
         assert "being asked" in page(client, f"{HERE}/{ways[0].pk}")
         client.post(f"{HERE}/{ways[0].pk}/ways")
         assert Evaluation.objects.filter(sees="picture").count() == 1
@@ -306,7 +306,7 @@ class TestAtWork:
         assert page(client, f"{HERE}/{evaluation.pk}/progress").startswith('<section class="sheet stack" id="progress"')
 
     def test_once_over_the_page_is_loaded_anew(self, client, dataset):
-        evaluation = make_evaluation(dataset, EvaluationState.FAILED)
+        evaluation = make_evaluation(dataset, JobState.FAILED)
         assert client.get(f"{HERE}/{evaluation.pk}/progress")["HX-Refresh"] == "true"
 
     def test_it_is_stopped_and_resumed_from_its_page_and_from_the_list(self, client, dataset, monkeypatch):
@@ -316,7 +316,7 @@ class TestAtWork:
         assert "Stopped" in page(client, f"{HERE}/{evaluation.pk}")
         assert client.post(f"{HERE}/{evaluation.pk}/resume", {"from": "list"}).url == HERE
         evaluation.refresh_from_db()
-        assert evaluation.state == EvaluationState.QUEUED
+        assert evaluation.state == JobState.QUEUED
 
     def test_what_cannot_be_stopped_or_resumed_says_so(self, client, dataset):
         done = evaluate(dataset, "gpt")
@@ -325,9 +325,9 @@ class TestAtWork:
 
     def test_a_failure_shows_its_sentence_and_the_end_of_its_log(self, client, dataset, settings):
         from modeling.evaluation import folder
-        from modeling.models.run import this_machine
+        from modeling.models.job import this_machine
 
-        evaluation = make_evaluation(dataset, EvaluationState.FAILED, error="It is too large.",
+        evaluation = make_evaluation(dataset, JobState.FAILED, error="It is too large.",
                                      machine=this_machine(), predictor={"kind": "base", "model": "tiny"})  # fmt: skip
         folder.folder_of(evaluation).mkdir(parents=True)
         (folder.folder_of(evaluation) / evaluating.LOG).write_text("loading\nout of memory\n")

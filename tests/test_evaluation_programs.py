@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from annotate.models import ApiToken, Event, Role
 from modeling.evaluation import evaluating, told
-from modeling.models import Evaluation, EvaluationState
+from modeling.models import Evaluation, JobState
 
 from .make import make_member, make_post
 from .test_evaluating import evaluate, frozen, make_known
@@ -136,7 +136,7 @@ class TestApi:
         assert answer.status_code == 202
         assert [one["sees"] for one in answer.json()] == ["both", "text"]
         assert answer.json()[0]["predictor"] == {"kind": "base", "model": "tiny", "shots": 2}
-        assert Evaluation.objects.filter(state=EvaluationState.QUEUED).count() == 2
+        assert Evaluation.objects.filter(state=JobState.QUEUED).count() == 2
 
     @pytest.mark.parametrize(("asked", "sentence"), [
         ({"predictor": "nobody"}, "is no predictor"), ({"predictor": "gpt", "dataset": "v9"}, "no frozen dataset v9"),

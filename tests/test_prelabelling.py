@@ -17,7 +17,7 @@ from annotate.story import story_of
 from modeling import tasks
 from modeling.datasets.recipe import Recipe
 from modeling.gpu.hashing import hash_of
-from modeling.models import Cascade, Goal, PreLabel, PreLabelling, PreLabellingState, Run, RunState
+from modeling.models import Cascade, Goal, JobState, PreLabel, PreLabelling, Run, RunState
 from modeling.prelabelling import asking, audited, feeding, prelabelling, quotas, thresholds
 from modeling.training import results, run_folder
 
@@ -146,7 +146,7 @@ class TestAsking:
         monkeypatch.setattr(asking, "COMMAND", scripted_asking.program(tmp_path, die))
         new_posts(project, "neutral", 0.95, 30)
         made = pre_label(run)
-        assert made.state == PreLabellingState.INTERRUPTED
+        assert made.state == JobState.INTERRUPTED
         answered = Vote.objects.filter(voter=made.voter).count()
         assert 0 < answered < 30
         monkeypatch.setattr(asking, "COMMAND", scripted_asking.program(tmp_path))
@@ -166,7 +166,7 @@ class TestAsking:
 
         assert prelabelling.carry_out(made, progress)
         made.refresh_from_db()
-        assert made.state == PreLabellingState.STOPPED
+        assert made.state == JobState.STOPPED
         assert 0 < Vote.objects.filter(voter=made.voter).count() < 200
 
     def test_a_worker_that_died_is_followed_by_another_and_not_by_two(self, project, run):
@@ -363,7 +363,7 @@ class TestTakingBack:
     def test_half_settled_it_can_be_taken_back(self, project, run):
         new_posts(project, "bullish", 0.99, 3)
         made = settle(pre_label(run))
-        PreLabelling.objects.update(state=PreLabellingState.STOPPED)
+        PreLabelling.objects.update(state=JobState.STOPPED)
         made.refresh_from_db()
         take_back(made)
         assert not Post.objects.filter(label_source="model").exists()

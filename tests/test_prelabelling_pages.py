@@ -12,7 +12,7 @@ from annotate import model_labels, queue
 from annotate.model_labels import Said
 from annotate.models import Disagreement, LabelSource, Post, Role, State
 from annotate.models.review import Stream, Why
-from modeling.models import Goal, PreLabelling, PreLabellingState, RunState
+from modeling.models import Goal, JobState, PreLabelling, RunState
 from modeling.prelabelling import audited, candidates, feeding, outcome, report
 from modeling.prelabelling import prelabelling as room
 
@@ -77,7 +77,7 @@ def asked(run, answers, posts=None, **fields: Any):
     model_labels.cast(made.voter, [said(post, label, chance) for post, label, chance in answers])
     made.refresh_from_db()
     checked = [["bullish", 0.99, True]] * 24 + [["bullish", 0.95, False]]
-    usual = {"state": PreLabellingState.DONE, "total": len(answers), "done": len(answers), "temperature": 1.2,
+    usual = {"state": JobState.DONE, "total": len(answers), "done": len(answers), "temperature": 1.2,
              "validation": checked, "meaning": candidates.count(made)}  # fmt: skip
     PreLabelling.objects.filter(pk=made.pk).update(**(usual | fields))
     made.refresh_from_db()
@@ -170,7 +170,7 @@ class TestProgress:
     def test_the_time_left_is_reckoned_by_the_pace_since_it_was_started(self, client, project, run):
         now = timezone.now()
         made = asked(run, [], total=1000, done=900, used={"rate": 2.0}, started=now, heartbeat=now, doing="asking")
-        PreLabelling.objects.update(state=PreLabellingState.RUNNING)
+        PreLabelling.objects.update(state=JobState.RUNNING)
         text = page(client, address(made, "/progress"))
         assert "900 of 1,000 posts" in text
         assert "2.0 posts a second" in text
@@ -182,19 +182,19 @@ class TestProgress:
         assert "Stopped before its first post" in page(client, address(made))
         client.post(address(made, "/resume"))
         made.refresh_from_db()
-        assert made.state == PreLabellingState.QUEUED
+        assert made.state == JobState.QUEUED
 
     def test_a_silent_one_is_called_interrupted(self, client, run):
         made = room.ask(run.project, None, run, queue=False)
         long_ago = timezone.now() - timedelta(minutes=5)
-        PreLabelling.objects.update(state=PreLabellingState.RUNNING, heartbeat=long_ago)
+        PreLabelling.objects.update(state=JobState.RUNNING, heartbeat=long_ago)
         assert "Interrupted" in page(client, address(made))
         assert "Interrupted" in page(client)
 
     def test_a_failure_says_why_and_shows_the_log(self, client, run):
         made = room.ask(run.project, None, run, queue=False)
         PreLabelling.objects.update(
-            state=PreLabellingState.FAILED, error="The card is full.", machine=report.this_machine()
+            state=JobState.FAILED, error="The card is full.", machine=report.this_machine()
         )
         folder = feeding.folder_of(made)
         folder.mkdir(parents=True)
@@ -300,7 +300,7 @@ class TestSettling:
 
     def test_stopped_half_way_it_can_be_resumed_or_taken_back(self, client, project, run):
         made = settled(asked(run, waiting(project, 3)))
-        PreLabelling.objects.update(state=PreLabellingState.STOPPED)
+        PreLabelling.objects.update(state=JobState.STOPPED)
         text = page(client, address(made))
         assert "Stopped half-way" in text
         assert "Resume" in text

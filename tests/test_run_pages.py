@@ -15,7 +15,7 @@ from modeling import tasks
 from modeling.forms.runs import like
 from modeling.gpu.config import Config
 from modeling.models import Run, RunPoint, RunState
-from modeling.models.run import this_machine
+from modeling.models.job import this_machine
 from modeling.training import (
     nvidia,
     receipts,

@@ -18,8 +18,8 @@ from django.utils import timezone
 from annotate.models import ApiToken, Event, Role
 from modeling import tasks
 from modeling.gpu.config import Config
-from modeling.models import Form, Run, RunState, Serving, ServingState
-from modeling.models.run import this_machine
+from modeling.models import Form, JobState, Run, RunState, Serving
+from modeling.models.job import this_machine
 from modeling.serving import at_work, commands, writing, written
 from modeling.serving.commands import Written, rank_for
 from modeling.serving.question import Words
@@ -99,7 +99,7 @@ def test_a_run_is_written_out_by_a_process_of_its_own_and_its_folder_is_complete
     said = capsys.readouterr().out
     assert f"vllm serve {to}" in said
     serving = Serving.objects.get()
-    assert (serving.state, serving.machine, serving.is_of_this_machine) == (ServingState.DONE, this_machine(), True)
+    assert (serving.state, serving.machine, serving.is_of_this_machine) == (JobState.DONE, this_machine(), True)
     there = {path.name for path in to.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja", "README.md"} <= there
     assert written.mark_in(to)["run"] == run.pk
@@ -127,14 +127,14 @@ def test_what_a_killed_worker_left_is_begun_anew(var, run, scripted):
     child.wait()
     assert (writing.folder_of(serving) / "part").exists()
 
-    Serving.objects.update(state=ServingState.RUNNING, heartbeat=timezone.now() - timedelta(minutes=2))
+    Serving.objects.update(state=JobState.RUNNING, heartbeat=timezone.now() - timedelta(minutes=2))
     queued: list[int] = []
     at_work.take_up(Serving, lambda one: queued.append(one.pk), writing.end)
     assert queued == [serving.pk]
     scripted()
     tasks.write_out(serving.pk)
     serving.refresh_from_db()
-    assert (serving.state, serving.interruptions) == (ServingState.DONE, 1)
+    assert (serving.state, serving.interruptions) == (JobState.DONE, 1)
     assert not (writing.folder_of(serving) / "part").exists()
 
 
@@ -171,7 +171,7 @@ def test_it_is_told_how_far_it_is_and_lands_as_a_whole(var, run, scripted):
     seen: list[tuple[str, int]] = []
     serving = ask(run)
     writing.carry_out(serving, lambda now: seen.append((now.doing, now.done)))
-    assert serving.state == ServingState.DONE, serving.error
+    assert serving.state == JobState.DONE, serving.error
     assert seen[0][0] == "fetching what the run made"
     assert serving.told["title"] == "Qwen2.5-VL"
     folder = writing.folder_of(serving)
@@ -185,13 +185,13 @@ def test_asked_to_stop_it_leaves_nothing_behind_and_may_be_resumed(var, run, scr
     scripted("wait_for('stop'); tell('stopped'); raise SystemExit")
     serving = ask(run)
     writing.carry_out(serving, lambda now: writing.stop(now) if now.doing == "writing the weights" else None)
-    assert serving.state == ServingState.STOPPED, serving.error
+    assert serving.state == JobState.STOPPED, serving.error
     assert not (writing.folder_of(serving) / "part").exists()
     scripted()
     monkeypatch.setattr(writing, "enqueue", lambda _: None)
     assert writing.resume(serving)
     assert writing.carry_out(serving)
-    assert serving.state == ServingState.DONE
+    assert serving.state == JobState.DONE
     assert not writing.resume(serving)
     assert not writing.stop(serving)
 
@@ -201,26 +201,26 @@ def test_one_that_will_not_stop_is_ended(var, run, scripted, monkeypatch):
     monkeypatch.setattr(writing, "PATIENCE", 0.05)
     serving = ask(run)
     writing.carry_out(serving, lambda now: writing.stop(now) if now.doing == "writing the weights" else None)
-    assert (serving.state, serving.error) == (ServingState.STOPPED, "")
+    assert (serving.state, serving.error) == (JobState.STOPPED, "")
 
 
 def test_what_the_process_says_is_told(var, run, scripted):
     scripted(text='tell("failed", error="There is no folder /models/x on this machine."); raise SystemExit(1)')
     serving = write(run)
-    assert (serving.state, serving.error) == (ServingState.FAILED, "There is no folder /models/x on this machine.")
+    assert (serving.state, serving.error) == (JobState.FAILED, "There is no folder /models/x on this machine.")
     scripted(text="raise SystemExit(3)")
     serving = write(run)
-    assert serving.state == ServingState.INTERRUPTED
+    assert serving.state == JobState.INTERRUPTED
     assert "exit code 3" in serving.error
 
 
 def test_what_dies_again_and_again_is_let_be(var, run):
     serving = ask(run)
     long_ago = timezone.now() - timedelta(minutes=2)
-    Serving.objects.update(state=ServingState.RUNNING, heartbeat=long_ago, started=long_ago, interruptions=3)
+    Serving.objects.update(state=JobState.RUNNING, heartbeat=long_ago, started=long_ago, interruptions=3)
     writing.take_up()
     serving.refresh_from_db()
-    assert (serving.state, "again and again" in serving.error) == (ServingState.INTERRUPTED, True)
+    assert (serving.state, "again and again" in serving.error) == (JobState.INTERRUPTED, True)
 
 
 # --- Refused

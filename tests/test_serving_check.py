@@ -25,7 +25,7 @@ from labeling.models import VotingRun
 from labeling.providers.contract import Ask
 from modeling.chat import Chat
 from modeling.evaluation.predictors import Predictor
-from modeling.models import Dataset, Evaluation, Prediction, Run, RunState, ServedCheck, Serving, ServingState
+from modeling.models import Dataset, Evaluation, JobState, Prediction, Run, RunState, ServedCheck, Serving
 from modeling.serving import asking, at_work, checking, likeness, writing
 from modeling.serving.asking import Post, Server, Silent
 from modeling.serving.likeness import After, Before
@@ -326,7 +326,7 @@ def dataset(db, var):
 @pytest.fixture
 def serving(dataset):
     run = make_run(dataset, RunState.DONE, receipt={"adapter": "a" * 64}, config={"method": "full"})
-    return Serving.objects.create(project=dataset.project, run=run, form="merged", state=ServingState.DONE, told=TOLD)
+    return Serving.objects.create(project=dataset.project, run=run, form="merged", state=JobState.DONE, told=TOLD)
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ def check(serving: Serving, url: str, **given: Any) -> ServedCheck:
 def test_a_server_that_answers_as_the_run_did_agrees(evaluated, serving):
     with serving_by(rightly) as url:
         made = check(serving, url)
-    assert made.state == ServingState.DONE, made.error
+    assert made.state == JobState.DONE, made.error
     assert (made.told["agrees"], made.told["same"], made.told["known"]) == (True, 6, 6)
     assert made.told["before"]["value"] == made.told["after"]["value"] == 1
     assert made.model == f"run-{serving.run_id}"
@@ -402,7 +402,7 @@ def test_posts_that_had_to_go_since_are_told(evaluated, serving):
     remove(serving.project.posts.get(external_id="h0"), None, "asked for")
     with serving_by(rightly) as url:
         made = check(serving, url)
-    assert (made.state, "Evaluate it again" in made.error) == (ServingState.FAILED, True)
+    assert (made.state, "Evaluate it again" in made.error) == (JobState.FAILED, True)
 
 
 def test_an_address_goes_by_the_rule_of_voters(evaluated, serving, settings):
@@ -427,10 +427,10 @@ def test_stopped_it_ends_between_two_windows_and_is_begun_anew(evaluated, servin
     with serving_by(rightly) as url:
         made = checking.ask(serving, None, "server", "holdout", url, queue=False)
         checking.carry_out(made, lambda now: checking.stop(now) if now.done else None)
-        assert (made.state, made.done) == (ServingState.STOPPED, 4) or made.done in (2, 4)
+        assert (made.state, made.done) == (JobState.STOPPED, 4) or made.done in (2, 4)
         assert checking.resume(made)
         checking.carry_out(made)
-    assert (made.state, made.told["same"]) == (ServingState.DONE, 6)
+    assert (made.state, made.told["same"]) == (JobState.DONE, 6)
     assert not checking.carry_out(made)
 
 
@@ -538,7 +538,7 @@ def held(folder: Path, name: str) -> Iterator[str]:
 def written_out(run: Run) -> Serving:
     serving = writing.ask(run.project, None, run, "merged", queue=False)
     writing.carry_out(serving)
-    assert serving.state == ServingState.DONE, serving.error
+    assert serving.state == JobState.DONE, serving.error
     return serving
 
 

@@ -19,7 +19,7 @@ from modeling.evaluation.predictors import Predictor
 from modeling.models import (
     Dataset,
     Evaluation,
-    EvaluationState,
+    JobState,
     On,
     Prediction,
     Run,
@@ -443,7 +443,7 @@ def test_stopped_nothing_of_it_goes_on_until_it_is_resumed(queued, quick):
     assert again(study).state == StudyState.STOPPED
     other.refresh_from_db()
     assert other.state == RunState.STOPPED
-    assert study.evaluations.get().state == EvaluationState.STOPPED
+    assert study.evaluations.get().state == JobState.STOPPED
     assert studies.resume(study)
     work(queued)
     assert again(study).state == StudyState.DONE, study.error

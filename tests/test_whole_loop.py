@@ -46,9 +46,9 @@ def test_from_an_import_to_a_round_that_is_kept_and_one_that_is_rolled_back(tmp_
     answer_all(seats, lambda post: truth[post.external_id])
     assert not project.posts.filter(state=State.CONTESTED).exists()
 
-    truth |= draw_stream(tmp_path / "stream.zip", 120, 8, "new")
+    truth |= draw_stream(tmp_path / "stream.zip", 300, 8, "new")
     call_command("import_posts", str(tmp_path / "stream.zip"), project="demo")
-    assert project.posts.filter(state=State.WAITING).count() == 120
+    assert project.posts.filter(state=State.WAITING).count() == 300
 
     how = {"threshold": 0.5, "growth": 0, "audit_rate": 0.3, "error_allowed": 0.5, "doubts": 20}
     call_command("round", project="demo", base="tiny", yes=True, **how)
@@ -64,7 +64,7 @@ def test_from_an_import_to_a_round_that_is_kept_and_one_that_is_rolled_back(tmp_
     kept = labels_by_model(project, "new")
     assert kept
 
-    drawn = draw_stream(tmp_path / "poison.zip", 90, 9, "odd")
+    drawn = draw_stream(tmp_path / "poison.zip", 240, 9, "odd")
     truth |= {post: REVERSED[label] for post, label in drawn.items()}  # this crowd means the reverse of what it shows
     call_command("import_posts", str(tmp_path / "poison.zip"), project="demo")
     call_command("round", project="demo", base="tiny", yes=True, **how)

@@ -12,7 +12,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from modeling.models import Answerer, Evaluation, EvaluationState, Question, Reply, ReplyState, Run, RunState
+from modeling.models import Answerer, Evaluation, JobState, Question, Reply, ReplyState, Run, RunState
 from modeling.models.answering import LEASE
 
 TASK, CLUSTER = "modeling.tasks.answer", "gpu"
@@ -46,7 +46,7 @@ def others_wait(since: float) -> bool:
     return (
         any(task.func() != TASK for task in behind)
         or Run.objects.filter(state=RunState.QUEUED).exists()
-        or Evaluation.objects.filter(state=EvaluationState.QUEUED).exists()
+        or Evaluation.objects.filter(state=JobState.QUEUED).exists()
     )
 
 

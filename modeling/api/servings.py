@@ -11,7 +11,7 @@ from ninja.errors import HttpError
 from annotate.access import me
 from annotate.models import Project, Role
 from modeling.evaluation import evaluating
-from modeling.models import ServedCheck, Serving, ServingState
+from modeling.models import JobState, ServedCheck, Serving
 from modeling.serving import checking, commands, writing
 from modeling.serving.at_work import Refused
 
@@ -137,7 +137,7 @@ def check(request: HttpRequest, slug: str, serving_id: int, asked: CheckIn) -> S
 
 def as_told(one: Serving) -> dict[str, Any]:
     plain = ("form", "doing", "done", "total", "error", "machine", "deleted", "created", "started", "ended")
-    is_done = one.state == ServingState.DONE and bool(one.told)
+    is_done = one.state == JobState.DONE and bool(one.told)
     return {name: getattr(one, name) for name in plain} | {
         "id": one.pk, "run": one.run_id, "state": "interrupted" if one.is_silent else one.state,
         "folder": str(writing.folder_of(one)), "by": one.by.username if one.by else None,

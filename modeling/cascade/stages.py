@@ -12,7 +12,7 @@ from modeling.datasets.renamed import was_called
 from modeling.evaluation.predictors import Predictor
 from modeling.measures import calibration, cascade
 from modeling.measures.resampling import FloatArray, IntArray
-from modeling.models import Cascade, Dataset, DatasetItem, Evaluation, EvaluationState, On, Prediction, Run, Sees
+from modeling.models import Cascade, Dataset, DatasetItem, Evaluation, JobState, On, Prediction, Run, Sees
 
 WINDOW = 2000
 A_FEW = 1000  # votes, whose time is told
@@ -170,7 +170,7 @@ def has_voted(voter: Voter, dataset: Dataset, split: str) -> bool:
 def lack_of(run: Run, dataset: Dataset, split: str) -> Lack:
     on = best_split(dataset) if split == On.VALIDATION else split
     at_work = dataset.evaluations.filter(
-        key=key_of(run), split=on, state__in=[EvaluationState.QUEUED, EvaluationState.RUNNING]
+        key=key_of(run), split=on, state__in=[JobState.QUEUED, JobState.RUNNING]
     )
     besides = ", and so of validation too" if on != split else ""
     words = f"{run} has not said anything of the {named(split)}. Evaluate it on the {named(on)}{besides}."

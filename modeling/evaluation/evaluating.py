@@ -25,7 +25,7 @@ from modeling.models import (
     Dataset,
     Evaluation,
     EvaluationQuerySet,
-    EvaluationState,
+    JobState,
     On,
     Prediction,
     Run,
@@ -45,7 +45,7 @@ LOOK_EVERY = 0.5  # seconds
 PATIENCE = 30.0  # seconds that a process asked to stop may take to end the batch that it is at
 WINDOW = 2000
 UNTAUGHT = frozenset({"voter", "consensus", "base", "text-cv", "folds"})  # learnt from no split, or each post unseen
-MAY_RESUME = (EvaluationState.STOPPED, EvaluationState.INTERRUPTED, EvaluationState.FAILED)
+MAY_RESUME = (JobState.STOPPED, JobState.INTERRUPTED, JobState.FAILED)
 Progress = Callable[[Evaluation], None]
 
 
@@ -156,8 +156,8 @@ def stop(evaluation: Evaluation, by: User | None = None) -> bool:
     """What was answered is kept; one that nobody works on is settled here."""
     this = Evaluation.objects.filter(pk=evaluation.pk)
     idle = Evaluation.objects.claimable().filter(pk=evaluation.pk)
-    asked = idle.update(state=EvaluationState.STOPPED, ended=timezone.now()) or this.filter(
-        state=EvaluationState.RUNNING, stop_asked=False
+    asked = idle.update(state=JobState.STOPPED, ended=timezone.now()) or this.filter(
+        state=JobState.RUNNING, stop_asked=False
     ).update(stop_asked=True)
     if asked:
         record("evaluation stopped", evaluation, by)
@@ -168,7 +168,7 @@ def resume(evaluation: Evaluation, by: User | None = None) -> bool:
     """Who has answered is not asked again, where it is the same machine that goes on."""
     over = Evaluation.objects.filter(pk=evaluation.pk, state__in=MAY_RESUME)
     with transaction.atomic():
-        changed = over.update(state=EvaluationState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False)
+        changed = over.update(state=JobState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False)
         if changed:
             enqueue(evaluation)
             record("evaluation resumed", evaluation, by)
@@ -177,12 +177,12 @@ def resume(evaluation: Evaluation, by: User | None = None) -> bool:
 
 def take_up() -> None:
     """What a dead worker left goes on by itself, a few times; but not what it had been asked to stop."""
-    left = Evaluation.objects.claimable().filter(state=EvaluationState.RUNNING)
+    left = Evaluation.objects.claimable().filter(state=JobState.RUNNING)
     for evaluation in left.select_related("project", "dataset", "by"):
         if evaluation.stop_asked:
-            end(evaluation, EvaluationState.STOPPED)
+            end(evaluation, JobState.STOPPED)
         elif evaluation.interruptions >= RESUMES:
-            end(evaluation, EvaluationState.INTERRUPTED, "Its worker died again and again. Look at the log.")
+            end(evaluation, JobState.INTERRUPTED, "Its worker died again and again. Look at the log.")
         else:
             enqueue(evaluation)
 
@@ -199,21 +199,21 @@ def carry_out(evaluation: Evaluation, progress: Progress = lambda _: None) -> bo
     except Lost:
         if not still_ours(evaluation).filter(stop_asked=True).exists():
             return True
-        state, error = EvaluationState.STOPPED, ""
+        state, error = JobState.STOPPED, ""
     except (Unknown, baselines.TooFew, results.NoResult, run_folder.NotSeen, measuring.NothingSaid, Lacking) as refusal:
-        state, error = EvaluationState.FAILED, str(refusal)
+        state, error = JobState.FAILED, str(refusal)
     except OSError as failure:
-        state = EvaluationState.FAILED
+        state = JobState.FAILED
         error = f"The disk did not play along: {failure.strerror or failure}. Then resume it."
     except BaseException:
         logging.getLogger(__name__).exception("Evaluation %s broke off.", evaluation.pk)
-        end(evaluation, EvaluationState.INTERRUPTED, "It broke off. What was answered stands: resume it.")
+        end(evaluation, JobState.INTERRUPTED, "It broke off. What was answered stands: resume it.")
         raise
     end(evaluation, state, error)
     return True
 
 
-def evaluated(evaluation: Evaluation, progress: Progress) -> tuple[EvaluationState, str]:
+def evaluated(evaluation: Evaluation, progress: Progress) -> tuple[JobState, str]:
     with heartbeat(lambda: still_ours(evaluation), f"Evaluation {evaluation.pk}"):
         doing(evaluation, "reading the posts", progress)
         evaluation.test_hash = asked.hash_of(asked.measured_items(evaluation))
@@ -221,7 +221,7 @@ def evaluated(evaluation: Evaluation, progress: Progress) -> tuple[EvaluationSta
         heard(evaluation)
         if Predictor.from_json(evaluation.predictor).needs_model:
             state, error = by_model(evaluation, progress)
-            if state != EvaluationState.DONE:
+            if state != JobState.DONE:
                 return state, error
         else:
             store(evaluation, answers.of(evaluation, lambda done: told(evaluation, done, progress)))
@@ -229,10 +229,10 @@ def evaluated(evaluation: Evaluation, progress: Progress) -> tuple[EvaluationSta
         measuring.measure(evaluation)
         doing(evaluation, "comparing it with the others", progress)
         measuring.compare_with_others(evaluation)
-    return EvaluationState.DONE, ""
+    return JobState.DONE, ""
 
 
-def by_model(evaluation: Evaluation, progress: Progress) -> tuple[EvaluationState, str]:
+def by_model(evaluation: Evaluation, progress: Progress) -> tuple[JobState, str]:
     here = folder.folder_of(evaluation)
     doing(evaluation, "writing the posts", progress)
     folder.write(evaluation, here)
@@ -242,7 +242,7 @@ def by_model(evaluation: Evaluation, progress: Progress) -> tuple[EvaluationStat
         kind, error = watch(evaluation, here, process, progress)
     if kind == "done":
         store(evaluation, model_answers(evaluation, here))
-    return EvaluationState(kind), error
+    return JobState(kind), error
 
 
 def watch(
@@ -311,7 +311,7 @@ def store(evaluation: Evaluation, said: Iterable[Answer]) -> None:
 
 def still_ours(evaluation: Evaluation) -> EvaluationQuerySet:
     """No row of it once another worker has claimed it."""
-    return Evaluation.objects.filter(pk=evaluation.pk, state=EvaluationState.RUNNING, started=evaluation.started)
+    return Evaluation.objects.filter(pk=evaluation.pk, state=JobState.RUNNING, started=evaluation.started)
 
 
 def doing(evaluation: Evaluation, what: str, progress: Progress) -> None:
@@ -334,14 +334,14 @@ def heard(evaluation: Evaluation) -> None:
     evaluation.refresh_from_db(fields=["stop_asked"])
 
 
-def end(evaluation: Evaluation, state: EvaluationState, error: str = "") -> None:
+def end(evaluation: Evaluation, state: JobState, error: str = "") -> None:
     """Only while it is still ours. What the process was given lies in the tables alone then."""
     with transaction.atomic():
         changed = still_ours(evaluation).update(state=state, error=error, doing="", ended=timezone.now())
-        if changed and state != EvaluationState.STOPPED:  # for that whoever asked is on record
-            record(f"evaluation {EvaluationState(state).label.lower()}", evaluation, evaluation.by)
+        if changed and state != JobState.STOPPED:  # for that whoever asked is on record
+            record(f"evaluation {JobState(state).label.lower()}", evaluation, evaluation.by)
     here = folder.folder_of(evaluation)
-    if changed and state == EvaluationState.DONE:
+    if changed and state == JobState.DONE:
         shutil.rmtree(here, ignore_errors=True)
     elif changed:
         run_folder.forget(here)

@@ -11,7 +11,7 @@ from django.utils.http import urlencode
 
 from annotate.models import Project, Role, User
 from modeling.measures.comparison import Difference
-from modeling.models import Evaluation, EvaluationState, On, Sees
+from modeling.models import Evaluation, JobState, On, Sees
 
 from .beside import held_against, in_short
 from .drawing import Axis, Mark
@@ -217,8 +217,8 @@ def unfinished(project: Project) -> list[Evaluation]:
         project=project, dataset=OuterRef("dataset"), split=OuterRef("split"), key=OuterRef("key"),
         pk__gt=OuterRef("pk"),
     )  # fmt: skip
-    open_ones = Q(state__in=[EvaluationState.QUEUED, EvaluationState.RUNNING])
-    unmeasured = project.evaluations.exclude(state=EvaluationState.DONE).exclude(split=On.FOLD)
+    open_ones = Q(state__in=[JobState.QUEUED, JobState.RUNNING])
+    unmeasured = project.evaluations.exclude(state=JobState.DONE).exclude(split=On.FOLD)
     found = unmeasured.filter(open_ones | ~Exists(later))
     return list(found.select_related("dataset", "project", "by").defer(*UNLISTED).order_by("-pk")[:MOST_AT_WORK])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from modeling.measures import calibration, comparison, metrics
 from modeling.measures.metrics import Answers
-from modeling.models import Comparison, Evaluation, EvaluationState
+from modeling.models import Comparison, Evaluation, JobState
 
 from . import asked
 from .answers import label_names
@@ -156,7 +156,7 @@ def rivals(evaluation: Evaluation) -> list[Evaluation]:
     """The latest of each; and what is measured already, but not yet done, because it is being compared too."""
     there = Evaluation.objects.filter(project=evaluation.project_id, test_hash=evaluation.test_hash)
     latest = there.latest_of_each().values("pk")
-    measured = there.filter(state=EvaluationState.RUNNING).exclude(measured={}).values("pk")
+    measured = there.filter(state=JobState.RUNNING).exclude(measured={}).values("pk")
     found = Evaluation.objects.filter(Q(pk__in=latest) | Q(pk__in=measured)).exclude(key=evaluation.key)
     return list(found.select_related("dataset").defer("measured").order_by("-pk")[:MOST_RIVALS])
 

@@ -12,8 +12,8 @@ from annotate.agreement_pictures import HeatMap, Square, heat_map
 from annotate.models import Project
 from modeling.measures.comparison import Difference
 from modeling.measures.metrics import Measured, OfLabel, Slice
-from modeling.models import Evaluation, EvaluationState, Sees
-from modeling.models.run import this_machine
+from modeling.models import Evaluation, JobState, Sees
+from modeling.models.job import this_machine
 from modeling.training import receipts
 from modeling.training.run_log import end_of
 
@@ -235,7 +235,7 @@ def missing(evaluation: Evaluation) -> list[Sees]:
         project=evaluation.project_id, dataset=evaluation.dataset_id, split=evaluation.split,
         predictor=evaluation.predictor,
     )  # fmt: skip
-    idle = (EvaluationState.STOPPED, EvaluationState.FAILED, EvaluationState.INTERRUPTED)
+    idle = (JobState.STOPPED, JobState.FAILED, JobState.INTERRUPTED)
     known = set(there.exclude(state__in=idle).values_list("sees", flat=True))
     return [sees for sees in WAYS if sees not in known]
 
@@ -262,7 +262,7 @@ class Watch:
 
     @property
     def at_work(self) -> bool:
-        return self.evaluation.state == EvaluationState.RUNNING and not self.evaluation.is_silent
+        return self.evaluation.state == JobState.RUNNING and not self.evaluation.is_silent
 
     @property
     def is_stopping(self) -> bool:
@@ -302,8 +302,8 @@ class Watch:
 
 
 def watch(evaluation: Evaluation) -> Watch:
-    waits = evaluation.state == EvaluationState.QUEUED
-    unfinished = Evaluation.objects.filter(state__in=[EvaluationState.QUEUED, EvaluationState.RUNNING])
+    waits = evaluation.state == JobState.QUEUED
+    unfinished = Evaluation.objects.filter(state__in=[JobState.QUEUED, JobState.RUNNING])
     return Watch(evaluation, unfinished.filter(pk__lt=evaluation.pk).count() if waits else 0)
 
 

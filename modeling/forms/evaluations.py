@@ -15,7 +15,7 @@ from modeling.evaluation import evaluating, predictors
 from modeling.evaluation.predictors import Predictor, Unknown
 from modeling.gpu import tiny
 from modeling.gpu.ask import MOST_SHOWN
-from modeling.models import Cascade, Dataset, Evaluation, EvaluationState, On, Run, Sees, StudyKind
+from modeling.models import Cascade, Dataset, Evaluation, JobState, On, Run, Sees, StudyKind
 from modeling.training import starting
 
 TESTED = (On.HOLDOUT, On.TEST, On.VALIDATION)
@@ -175,7 +175,7 @@ class EvaluationForm(forms.Form):
         evaluating.check(self.project, place.dataset, place.split, predictor, sees)
         at_work = Evaluation.objects.filter(
             dataset=place.dataset, split=place.split, key=Evaluation.key_of(predictor.as_json(), Sees(sees)),
-            state__in=[EvaluationState.QUEUED, EvaluationState.RUNNING],
+            state__in=[JobState.QUEUED, JobState.RUNNING],
         )  # fmt: skip
         if at_work.exists():
             raise evaluating.Refused(f"{predictors.title(predictor, self.project)} is being asked about these already.")

@@ -2,11 +2,12 @@ from .answering import Answerer, Question, Reply, ReplyState
 from .cascade import Cascade, CascadeQuerySet, CascadeState
 from .dataset import NAME, Dataset, DatasetItem, DatasetState, Preview, Split
 from .doubt import Doubt, DoubtSearch, DoubtState
-from .evaluation import Comparison, Evaluation, EvaluationQuerySet, EvaluationState, On, Prediction, Sees
-from .prelabelling import Goal, PreLabel, PreLabelling, PreLabellingQuerySet, PreLabellingState
+from .evaluation import Comparison, Evaluation, EvaluationQuerySet, On, Prediction, Sees
+from .job import Job, JobQuerySet, JobState
+from .prelabelling import Goal, PreLabel, PreLabelling
 from .round import Needs, Round, RoundQuerySet, RoundState
 from .run import RESUMES, Card, Run, RunPoint, RunQuerySet, RunState
-from .serving import Form, Job, ServedCheck, Serving, ServingState, Way
+from .serving import Form, ServedCheck, Serving, Way
 from .study import MOST_PARTS, Study, StudyKind, StudyState, part_in_words
 
 __all__ = [
@@ -27,16 +28,15 @@ __all__ = [
     "DoubtState",
     "Evaluation",
     "EvaluationQuerySet",
-    "EvaluationState",
     "Form",
     "Goal",
     "Job",
+    "JobQuerySet",
+    "JobState",
     "Needs",
     "On",
     "PreLabel",
     "PreLabelling",
-    "PreLabellingQuerySet",
-    "PreLabellingState",
     "Prediction",
     "Preview",
     "Question",
@@ -52,7 +52,6 @@ __all__ = [
     "Sees",
     "ServedCheck",
     "Serving",
-    "ServingState",
     "Split",
     "Study",
     "StudyKind",

@@ -11,7 +11,8 @@ from django.db.models.functions import Now
 
 from annotate.models import Project, User
 
-from .run import Run, this_machine
+from .job import this_machine
+from .run import Run
 
 LEASE = timedelta(seconds=30)  # after so long without a beat a worker is taken for dead
 

@@ -1,29 +1,18 @@
 import hashlib
 import json
-import socket
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Case, F, Q, When
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate.models import Project, User, Voter
-from annotate.models.importing import SILENCE
+from annotate.models import Project, Voter
 
 from .dataset import Dataset, DatasetItem, Split
+from .job import Job, JobQuerySet, JobState
 from .run import Run
 from .study import Study
-
-
-class EvaluationState(models.TextChoices):
-    QUEUED = "queued", "Waiting"
-    RUNNING = "running", "Running"
-    STOPPED = "stopped", "Stopped"
-    INTERRUPTED = "interrupted", "Interrupted"
-    FAILED = "failed", "Failed"
-    DONE = "done", "Done"
 
 
 class Sees(models.TextChoices):
@@ -45,20 +34,16 @@ class On(models.TextChoices):
     POOL = "pool", "Folds"
 
 
-class EvaluationQuerySet(models.QuerySet["Evaluation"]):
-    def claimable(self) -> Self:
-        silent = Q(state=EvaluationState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
-        return self.filter(Q(state=EvaluationState.QUEUED) | silent)
-
+class EvaluationQuerySet(JobQuerySet["Evaluation"]):
     def done(self) -> Self:
-        return self.filter(state=EvaluationState.DONE)
+        return self.filter(state=JobState.DONE)
 
     def latest_of_each(self) -> Self:
         """Asked again, the last answer counts."""
         return self.done().order_by("test_hash", "key", "-id").distinct("test_hash", "key")
 
 
-class Evaluation(models.Model):
+class Evaluation(Job):
     """What a predictor says of posts whose labels are known, and how right that is."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, db_index=False, related_name="evaluations")
@@ -73,26 +58,13 @@ class Evaluation(models.Model):
     study = models.ForeignKey(Study, on_delete=models.CASCADE, null=True, blank=True, related_name="evaluations")
     test_hash = models.CharField(max_length=64, blank=True, help_text="Of the posts and labels that it is measured on.")
 
-    state = models.CharField(max_length=12, choices=EvaluationState, default=EvaluationState.QUEUED)
-    heartbeat = models.DateTimeField(null=True, blank=True)
-    stop_asked = models.BooleanField(default=False)
-    machine = models.CharField(max_length=120, blank=True)
-    interruptions = models.PositiveSmallIntegerField(default=0)
-    doing = models.CharField(max_length=80, blank=True)
-    total = models.PositiveIntegerField(default=0)
-    done = models.PositiveIntegerField(default=0)
-    error = models.TextField(blank=True)
     measured = models.JSONField(default=dict, help_text="All figures, see measuring.py.")
     used = models.JSONField(default=dict, help_text="By what it was asked: device, bits, pace.")
-    by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    created = models.DateTimeField(auto_now_add=True)
-    started = models.DateTimeField(null=True, blank=True)
-    ended = models.DateTimeField(null=True, blank=True)
 
     objects = EvaluationQuerySet.as_manager()
 
-    class Meta:
-        ordering = ["-id"]
+    class Meta(Job.Meta):
+        abstract = False
         indexes = [
             models.Index(fields=["project", "test_hash", "key", "-id"], name="evaluation_by_test_set"),
         ]
@@ -110,16 +82,6 @@ class Evaluation(models.Model):
         return hashlib.sha256(json.dumps([told, sees], sort_keys=True).encode()).hexdigest()
 
     @property
-    def is_over(self) -> bool:
-        return self.state not in {EvaluationState.QUEUED, EvaluationState.RUNNING}
-
-    @property
-    def is_silent(self) -> bool:
-        return self.state == EvaluationState.RUNNING and (
-            self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
-        )
-
-    @property
     def done_now(self) -> int:
         """Since it was started or resumed last: what was answered before took none of that time."""
         return max(0, self.done - int(self.used.get("before") or 0))
@@ -130,18 +92,6 @@ class Evaluation(models.Model):
             return None
         spent = (timezone.now() - self.started).total_seconds()
         return round(spent * (self.total - self.done) / self.done_now)
-
-    def claim(self) -> bool:
-        """A task delivered twice finds nothing to do; one whose worker died is taken up by another."""
-        now = timezone.now()
-        taken = Evaluation.objects.claimable().filter(pk=self.pk)
-        changed = taken.update(
-            state=EvaluationState.RUNNING, heartbeat=now, started=now, ended=None, error="", stop_asked=False,
-            doing="", machine=socket.gethostname()[:120],
-            interruptions=F("interruptions") + Case(When(state=EvaluationState.RUNNING, then=1), default=0),
-        )  # fmt: skip
-        self.refresh_from_db()
-        return changed == 1
 
 
 class Prediction(models.Model):

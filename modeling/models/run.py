@@ -1,4 +1,3 @@
-import socket
 from typing import Self
 
 from django.db import models
@@ -9,6 +8,7 @@ from annotate.models import Project, User
 from annotate.models.importing import SILENCE
 
 from .dataset import Dataset
+from .job import this_machine
 from .study import Study, part_in_words
 
 
@@ -23,10 +23,6 @@ class RunState(models.TextChoices):
 
 
 RESUMES = 3  # by itself, after a worker died; then somebody should look
-
-
-def this_machine() -> str:
-    return socket.gethostname()[:120]
 
 
 class RunQuerySet(models.QuerySet["Run"]):

@@ -1,25 +1,11 @@
-import socket
-from typing import Self
-
 from django.db import models
-from django.db.models import Case, F, Q, When
 from django.urls import reverse
-from django.utils import timezone
 
-from annotate.models import Project, User
-from annotate.models.importing import SILENCE
+from annotate.models import Project
 
 from .evaluation import Evaluation, On
-from .run import Run, this_machine
-
-
-class ServingState(models.TextChoices):
-    QUEUED = "queued", "Waiting"
-    RUNNING = "running", "Running"
-    STOPPED = "stopped", "Stopped"
-    INTERRUPTED = "interrupted", "Interrupted"
-    FAILED = "failed", "Failed"
-    DONE = "done", "Done"
+from .job import Job, JobQuerySet
+from .run import Run
 
 
 class Form(models.TextChoices):
@@ -38,62 +24,6 @@ class Way(models.TextChoices):
     FOLDER = "folder", "The folder itself"
 
 
-class AtWork(models.QuerySet):  # type: ignore[type-arg]  # of either of the two below
-    def claimable(self) -> Self:
-        silent = Q(state=ServingState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
-        return self.filter(Q(state=ServingState.QUEUED) | silent)
-
-
-class Job(models.Model):
-    """What a worker has at work, says that it lives while it does, and leaves for another where it dies."""
-
-    state = models.CharField(max_length=12, choices=ServingState, default=ServingState.QUEUED)
-    heartbeat = models.DateTimeField(null=True, blank=True)
-    stop_asked = models.BooleanField(default=False)
-    machine = models.CharField(max_length=120, blank=True)
-    interruptions = models.PositiveSmallIntegerField(default=0)
-    doing = models.CharField(max_length=80, blank=True)
-    total = models.PositiveBigIntegerField(default=0)
-    done = models.PositiveBigIntegerField(default=0)
-    error = models.TextField(blank=True)
-    by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    created = models.DateTimeField(auto_now_add=True)
-    started = models.DateTimeField(null=True, blank=True)
-    ended = models.DateTimeField(null=True, blank=True)
-
-    objects = AtWork.as_manager()
-
-    class Meta:
-        abstract = True
-        ordering = ["-id"]
-
-    @property
-    def is_over(self) -> bool:
-        return self.state not in {ServingState.QUEUED, ServingState.RUNNING}
-
-    @property
-    def is_silent(self) -> bool:
-        return self.state == ServingState.RUNNING and (
-            self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
-        )
-
-    @property
-    def is_of_this_machine(self) -> bool:
-        return self.machine == this_machine()
-
-    def claim(self) -> bool:
-        """A task delivered twice finds nothing to do; one whose worker died is taken up by another."""
-        now, kind = timezone.now(), type(self)
-        taken = kind.objects.claimable().filter(pk=self.pk)
-        changed: int = taken.update(
-            state=ServingState.RUNNING, heartbeat=now, started=now, ended=None, error="", stop_asked=False, doing="",
-            done=0, total=0, machine=socket.gethostname()[:120],
-            interruptions=F("interruptions") + Case(When(state=ServingState.RUNNING, then=1), default=0),
-        )  # fmt: skip
-        self.refresh_from_db()
-        return changed == 1
-
-
 class Serving(Job):
     """What a run made, written out as a folder that a server loads."""
 
@@ -103,6 +33,8 @@ class Serving(Job):
     folder = models.CharField(max_length=400, blank=True, help_text="Where it was wanted; blank: among our data.")
     told = models.JSONField(default=dict, help_text="How it is asked, in the words that it was trained on.")
     deleted = models.DateTimeField(null=True, blank=True, help_text="Its folder is gone since.")
+
+    objects = JobQuerySet["Serving"].as_manager()
 
     class Meta(Job.Meta):
         abstract = False
@@ -129,6 +61,8 @@ class ServedCheck(Job):
         Evaluation, on_delete=models.CASCADE, null=True, blank=True, related_name="+", help_text="Of the folder."
     )
     told = models.JSONField(default=dict, help_text="All figures, see likeness.py.")
+
+    objects = JobQuerySet["ServedCheck"].as_manager()
 
     class Meta(Job.Meta):
         abstract = False

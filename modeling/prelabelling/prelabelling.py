@@ -16,14 +16,14 @@ from annotate.models import Event, LabelSource, Project, User, Voter
 from modeling.cascade import asking as cascading
 from modeling.cascade.stages import Lacking
 from modeling.gpu.ask import Ask
-from modeling.models import RESUMES, Cascade, Goal, PreLabelling, PreLabellingQuerySet, PreLabellingState, Run, RunState
+from modeling.models import RESUMES, Cascade, Goal, JobQuerySet, JobState, PreLabelling, Run, RunState
 from modeling.training import results, run_folder
 
 from . import applying, asking, candidates, feeding, thresholds
 
 USUAL = {"state": "waiting"}  # posts that nobody has said anything of that settles them
 RELATED = ("project", "run__dataset__project", "cascade__dataset__project", "voter__project", "by")
-MAY_RESUME = (PreLabellingState.STOPPED, PreLabellingState.INTERRUPTED, PreLabellingState.FAILED)
+MAY_RESUME = (JobState.STOPPED, JobState.INTERRUPTED, JobState.FAILED)
 PROVIDER = "model"  # of the voter: nobody asks it but this room
 Progress = Callable[[PreLabelling], None]
 VERBS = {Goal.ASK: "pre-labelling", Goal.APPLY: "settling by a model", Goal.TAKE_BACK: "taking back of model labels"}
@@ -141,11 +141,11 @@ def take_back(prelabelling: PreLabelling, by: User | None, queue: bool = True) -
 
 def begin(prelabelling: PreLabelling, goal: Goal, by: User | None, queue: bool, ready: Goal, **told: Any) -> bool:
     """Once `ready` is over: to the end, or, where it is to be taken back, however far it came."""
-    over = [PreLabellingState.DONE, *(MAY_RESUME if goal == Goal.TAKE_BACK else [])]
+    over = [JobState.DONE, *(MAY_RESUME if goal == Goal.TAKE_BACK else [])]
     this = PreLabelling.objects.filter(pk=prelabelling.pk, goal=ready, state__in=over)
     with transaction.atomic():
         changed = this.update(
-            goal=goal, state=PreLabellingState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False, done=0,
+            goal=goal, state=JobState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False, done=0,
             total=0, **told,
         )  # fmt: skip
         if changed:
@@ -172,8 +172,8 @@ def enqueue(prelabelling: PreLabelling) -> None:
 def stop(prelabelling: PreLabelling, by: User | None = None) -> bool:
     """What was answered or settled stays so; one that nobody works on is settled here."""
     idle = PreLabelling.objects.claimable().filter(pk=prelabelling.pk)
-    at_work = PreLabelling.objects.filter(pk=prelabelling.pk, state=PreLabellingState.RUNNING, stop_asked=False)
-    asked = idle.update(state=PreLabellingState.STOPPED, ended=timezone.now()) or at_work.update(stop_asked=True)
+    at_work = PreLabelling.objects.filter(pk=prelabelling.pk, state=JobState.RUNNING, stop_asked=False)
+    asked = idle.update(state=JobState.STOPPED, ended=timezone.now()) or at_work.update(stop_asked=True)
     if asked:
         record("stopped", prelabelling, by)
     return bool(asked)
@@ -184,7 +184,7 @@ def resume(prelabelling: PreLabelling, by: User | None = None) -> bool:
     over = PreLabelling.objects.filter(pk=prelabelling.pk, state__in=MAY_RESUME)
     with transaction.atomic():
         changed = over.update(
-            state=PreLabellingState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False
+            state=JobState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False
         )  # fmt: skip
         if changed:
             enqueue(prelabelling)
@@ -194,12 +194,12 @@ def resume(prelabelling: PreLabelling, by: User | None = None) -> bool:
 
 def take_up() -> None:
     """What a dead worker left goes on by itself, a few times; but not what it had been asked to stop."""
-    left = PreLabelling.objects.claimable().filter(state=PreLabellingState.RUNNING)
+    left = PreLabelling.objects.claimable().filter(state=JobState.RUNNING)
     for prelabelling in left.select_related("project", "run", "by"):
         if prelabelling.stop_asked:
-            end(prelabelling, PreLabellingState.STOPPED)
+            end(prelabelling, JobState.STOPPED)
         elif prelabelling.interruptions >= RESUMES:
-            end(prelabelling, PreLabellingState.INTERRUPTED, "Its worker died again and again. Look at the log.")
+            end(prelabelling, JobState.INTERRUPTED, "Its worker died again and again. Look at the log.")
         else:
             enqueue(prelabelling)
     applying.take_back_again()
@@ -217,21 +217,21 @@ def carry_out(prelabelling: PreLabelling, progress: Progress = lambda _: None) -
     except Lost:
         if not still_ours(prelabelling).filter(stop_asked=True).exists():
             return True
-        state, error = PreLabellingState.STOPPED, ""
+        state, error = JobState.STOPPED, ""
     except (results.NoResult, run_folder.NotSeen, Lacking) as refusal:
-        state, error = PreLabellingState.FAILED, str(refusal)
+        state, error = JobState.FAILED, str(refusal)
     except OSError as failure:
-        state = PreLabellingState.FAILED
+        state = JobState.FAILED
         error = f"The disk did not play along: {failure.strerror or failure}. Then resume it."
     except BaseException:
         logging.getLogger(__name__).exception("Pre-labelling %s broke off.", prelabelling.pk)
-        end(prelabelling, PreLabellingState.INTERRUPTED, "It broke off. What was done stands: resume it.")
+        end(prelabelling, JobState.INTERRUPTED, "It broke off. What was done stands: resume it.")
         raise
     end(prelabelling, state, error)
     return True
 
 
-def carried_out(prelabelling: PreLabelling, progress: Progress) -> tuple[PreLabellingState, str]:
+def carried_out(prelabelling: PreLabelling, progress: Progress) -> tuple[JobState, str]:
     def beat() -> None:
         heard(prelabelling)
         progress(prelabelling)
@@ -245,8 +245,8 @@ def carried_out(prelabelling: PreLabelling, progress: Progress) -> tuple[PreLabe
             applying.take_back(prelabelling, beat)
         else:
             kind, error = asked(prelabelling, beat)
-            return PreLabellingState(kind), error
-    return PreLabellingState.DONE, ""
+            return JobState(kind), error
+    return JobState.DONE, ""
 
 
 def asked(prelabelling: PreLabelling, beat: Callable[[], None]) -> tuple[str, str]:
@@ -265,11 +265,9 @@ def asked(prelabelling: PreLabelling, beat: Callable[[], None]) -> tuple[str, st
     return kind, error
 
 
-def still_ours(prelabelling: PreLabelling) -> PreLabellingQuerySet:
+def still_ours(prelabelling: PreLabelling) -> JobQuerySet[PreLabelling]:
     """No row of it once another worker has claimed it."""
-    return PreLabelling.objects.filter(
-        pk=prelabelling.pk, state=PreLabellingState.RUNNING, started=prelabelling.started
-    )
+    return PreLabelling.objects.filter(pk=prelabelling.pk, state=JobState.RUNNING, started=prelabelling.started)
 
 
 TOLD = ("doing", "done", "total", "used", "temperature", "result")
@@ -283,17 +281,17 @@ def heard(prelabelling: PreLabelling) -> None:
     prelabelling.refresh_from_db(fields=["stop_asked"])
 
 
-def end(prelabelling: PreLabelling, state: PreLabellingState, error: str = "") -> None:
+def end(prelabelling: PreLabelling, state: JobState, error: str = "") -> None:
     """Only while it is still ours."""
     done = {Goal.APPLY: "applied", Goal.TAKE_BACK: "taken_back"}.get(Goal(prelabelling.goal))
-    at = {done: timezone.now()} if done and state == PreLabellingState.DONE else {}
+    at = {done: timezone.now()} if done and state == JobState.DONE else {}
     told = {name: getattr(prelabelling, name) for name in (*TOLD, *AT_LAST)} | {"doing": ""}
     with transaction.atomic():
         changed = still_ours(prelabelling).update(state=state, error=error, ended=timezone.now(), **told, **at)
-        if changed and state != PreLabellingState.STOPPED:  # for that whoever asked is on record
+        if changed and state != JobState.STOPPED:  # for that whoever asked is on record
             record(state.label.lower(), prelabelling, prelabelling.by, **counted(prelabelling))
     folder = feeding.folder_of(prelabelling)
-    if changed and state == PreLabellingState.DONE:
+    if changed and state == JobState.DONE:
         shutil.rmtree(folder, ignore_errors=True)
     elif changed:
         run_folder.forget(folder)  # its log stays

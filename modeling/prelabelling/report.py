@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from annotate.agreement import Share
 from annotate.models import Project
-from modeling.models import Goal, PreLabelling, PreLabellingState, Run, RunState
-from modeling.models.run import this_machine
+from modeling.models import Goal, JobState, PreLabelling, Run, RunState
+from modeling.models.job import this_machine
 from modeling.training.run_log import end_of
 
 from . import asking, feeding, thresholds
@@ -60,7 +60,7 @@ class Watch:
 
     @property
     def at_work(self) -> bool:
-        return self.prelabelling.state == PreLabellingState.RUNNING and not self.prelabelling.is_silent
+        return self.prelabelling.state == JobState.RUNNING and not self.prelabelling.is_silent
 
     @property
     def is_stopping(self) -> bool:
@@ -78,8 +78,8 @@ class Watch:
             return "Interrupted"
         if self.is_stopping:
             return "Stopping"
-        named = {PreLabellingState.QUEUED: waits, PreLabellingState.RUNNING: works, PreLabellingState.DONE: over}
-        return named.get(PreLabellingState(self.prelabelling.state), self.prelabelling.get_state_display())
+        named = {JobState.QUEUED: waits, JobState.RUNNING: works, JobState.DONE: over}
+        return named.get(JobState(self.prelabelling.state), self.prelabelling.get_state_display())
 
     @property
     def about(self) -> str:
@@ -92,9 +92,9 @@ class Watch:
 
     @property
     def css(self) -> str:
-        if self.prelabelling.is_silent or self.prelabelling.state == PreLabellingState.INTERRUPTED:
+        if self.prelabelling.is_silent or self.prelabelling.state == JobState.INTERRUPTED:
             return "warn"
-        if self.prelabelling.state == PreLabellingState.DONE:
+        if self.prelabelling.state == JobState.DONE:
             return {Goal.ASK: "at-work", Goal.APPLY: "good"}.get(Goal(self.prelabelling.goal), "soft")
         return {"running": "at-work", "failed": "bad"}.get(self.prelabelling.state, "soft")
 
@@ -146,9 +146,9 @@ class Watch:
 
 def watch(prelabelling: PreLabelling) -> Watch:
     """What only settles does not wait for those that ask."""
-    if prelabelling.state != PreLabellingState.QUEUED:
+    if prelabelling.state != JobState.QUEUED:
         return Watch(prelabelling)
-    open_ones = PreLabelling.objects.filter(state__in=[PreLabellingState.QUEUED, PreLabellingState.RUNNING])
+    open_ones = PreLabelling.objects.filter(state__in=[JobState.QUEUED, JobState.RUNNING])
     before = open_ones.filter(pk__lt=prelabelling.pk)
     return Watch(prelabelling, before.filter(goal=prelabelling.goal).count())
 

@@ -11,11 +11,10 @@ from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.models import (
     DatasetState,
-    EvaluationState,
     Goal,
+    JobState,
     Needs,
     On,
-    PreLabellingState,
     Round,
     RoundState,
     RunState,
@@ -87,7 +86,7 @@ def measured(one: Round, plan: Plan, queue: bool) -> bool:
         keep(one, rival=evaluating.ask(one.project, one.by, dataset, on, asked, queue=queue))
     asked_ones = [evaluation for evaluation in (one.evaluation, one.rival) if evaluation]
     done = [
-        over(evaluation.state, EvaluationState.DONE, f"Asking {evaluation.name}", evaluation.error)
+        over(evaluation.state, JobState.DONE, f"Asking {evaluation.name}", evaluation.error)
         for evaluation in asked_ones
     ]
     return all(done)
@@ -112,7 +111,7 @@ def pre_labelled(one: Round, plan: Plan, queue: bool) -> bool:
         )  # fmt: skip
         keep(one, prelabelling=made)
         return False
-    over(made.state, PreLabellingState.DONE, f"{made}, which is to “{made.get_goal_display().lower()}”,", made.error)
+    over(made.state, JobState.DONE, f"{made}, which is to “{made.get_goal_display().lower()}”,", made.error)
     if made.goal == Goal.TAKE_BACK:
         conclude(one, RoundState.ROLLED_BACK, "Its labels were taken back.", one.by, queue)
         return False

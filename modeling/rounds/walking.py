@@ -317,9 +317,12 @@ def audits_of(walk: Walk) -> Step:
     if audits is None or made is None:
         return Step("audit", "Audit", will, walk.unbegun)
     told = [Told(f"{audits.told:,} of {audits.drawn:,} audits answered", f"{made.get_absolute_url()}#outcome")]
+    state, said = of_people(walk, made, audits.waiting), ""
     if audits.estimate:
-        told.append(Told(guards.by_audit(judging.in_short(audits), plan.error_allowed, walk.one.enough).words))
-    state = of_people(walk, made, audits.waiting)
-    if state == DONE and walk.needs == Needs.VERDICT:
-        state = PEOPLE
-    return Step("audit", "Audit", will, state, told, Progress(audits.told, audits.drawn, None))
+        judged = guards.by_audit(judging.in_short(audits), plan.error_allowed, walk.one.enough)
+        told.append(Told(judged.words))
+        if judged.verdict == "roll back":
+            state, said = TROUBLE, "Too many wrong"
+    if walk.needs == Needs.VERDICT and made.is_applied:
+        state, said = PEOPLE, "A lead decides"
+    return Step("audit", "Audit", will, state, told, Progress(audits.told, audits.drawn, None), said)

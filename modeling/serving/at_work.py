@@ -9,9 +9,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotate.models import Event, User
-from modeling.models import RESUMES, Job, ServingState
+from modeling.models import RESUMES, Job, JobState
 
-MAY_RESUME = (ServingState.STOPPED, ServingState.INTERRUPTED, ServingState.FAILED)
+MAY_RESUME = (JobState.STOPPED, JobState.INTERRUPTED, JobState.FAILED)
 DOING = 80  # characters
 Process = subprocess.Popen[bytes]
 
@@ -31,7 +31,7 @@ def rows(job: Job) -> QuerySet[Any]:
 
 def still_ours(job: Job) -> QuerySet[Any]:
     """No row of it once another worker has claimed it."""
-    return rows(job).filter(state=ServingState.RUNNING, started=job.started)
+    return rows(job).filter(state=JobState.RUNNING, started=job.started)
 
 
 def doing(job: Job, what: str, progress: Callable[[Any], None] = lambda _: None) -> None:
@@ -49,11 +49,16 @@ def heard(job: Job) -> None:
     job.refresh_from_db(fields=["stop_asked"])
 
 
+def jobs_of(kind: type[Job]) -> Any:
+    """Each kind has rows of its own."""
+    return kind._default_manager
+
+
 def stop(job: Job) -> bool:
     """One that nobody works on is settled here."""
-    idle = type(job).objects.claimable().filter(pk=job.pk)
-    asked: int = idle.update(state=ServingState.STOPPED, ended=timezone.now()) or rows(job).filter(
-        state=ServingState.RUNNING, stop_asked=False
+    idle = jobs_of(type(job)).claimable().filter(pk=job.pk)
+    asked: int = idle.update(state=JobState.STOPPED, ended=timezone.now()) or rows(job).filter(
+        state=JobState.RUNNING, stop_asked=False
     ).update(stop_asked=True)
     return bool(asked)
 
@@ -65,7 +70,7 @@ def resume(job: Job, enqueue: Callable[[Any], None]) -> bool:
         return True
     with transaction.atomic():
         changed: int = rows(job).filter(state__in=MAY_RESUME).update(
-            state=ServingState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False
+            state=JobState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False
         )  # fmt: skip
         if changed:
             enqueue(job)
@@ -74,11 +79,11 @@ def resume(job: Job, enqueue: Callable[[Any], None]) -> bool:
 
 def take_up(kind: type[Job], enqueue: Callable[[Any], None], end: Callable[..., None]) -> None:
     """What a dead worker left goes on by itself, a few times; but not what it had been asked to stop."""
-    for job in kind.objects.claimable().filter(state=ServingState.RUNNING).select_related("by"):
+    for job in jobs_of(kind).claimable().filter(state=JobState.RUNNING).select_related("by"):
         if job.stop_asked:
-            end(job, ServingState.STOPPED)
+            end(job, JobState.STOPPED)
         elif job.interruptions >= RESUMES:
-            end(job, ServingState.INTERRUPTED, "Its worker died again and again. Look at the log, then resume it.")
+            end(job, JobState.INTERRUPTED, "Its worker died again and again. Look at the log, then resume it.")
         else:
             enqueue(job)
 

@@ -24,7 +24,7 @@ from modeling.evaluation.answers import label_names
 from modeling.evaluation.predictors import Predictor
 from modeling.export import pictures
 from modeling.measures import calibration
-from modeling.models import Evaluation, EvaluationState, Form, On, Run, Sees, ServedCheck, Serving, ServingState, Way
+from modeling.models import Evaluation, Form, JobState, On, Run, Sees, ServedCheck, Serving, Way
 
 from . import at_work, likeness, writing
 from .asking import Post, Said, Server, Silent
@@ -49,7 +49,7 @@ def ask(
         raise Refused(problem)
     if way == Way.FOLDER and serving.deleted:
         raise Refused("Its folder is deleted: there is nothing to ask. Write it out anew.")
-    if serving.checks.filter(state__in=[ServingState.QUEUED, ServingState.RUNNING]).exists():
+    if serving.checks.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).exists():
         raise Refused("It is being checked already.")
     with transaction.atomic():
         check = ServedCheck.objects.create(
@@ -64,7 +64,7 @@ def ask(
 
 def evaluated(serving: Serving, split: str) -> Evaluation:
     """The run's own latest on these posts."""
-    if serving.state != ServingState.DONE:
+    if serving.state != JobState.DONE:
         raise Refused(f"{serving} is not written out: there is nothing to check yet.")
     if split not in SPLITS:
         raise Refused("A model is checked on the locked test set, the test split or the validation split.")
@@ -130,18 +130,18 @@ def carry_out(check: ServedCheck, progress: Progress = lambda _: None) -> bool:
     told: dict[str, Any] = {}
     try:
         told = checked(check, progress)
-        state, error = ServingState.DONE, ""
+        state, error = JobState.DONE, ""
     except Lost:
         if not still_ours(check).filter(stop_asked=True).exists():
             return True
-        state, error = ServingState.STOPPED, ""
+        state, error = JobState.STOPPED, ""
     except (Refused, Silent, evaluating.Refused) as refusal:
-        state, error = ServingState.FAILED, str(refusal)
+        state, error = JobState.FAILED, str(refusal)
     except FileNotFoundError:
-        state, error = ServingState.FAILED, "This machine does not see the pictures: let a worker do it that does."
+        state, error = JobState.FAILED, "This machine does not see the pictures: let a worker do it that does."
     except BaseException:
         logging.getLogger(__name__).exception("Check %s broke off.", check.pk)
-        end(check, ServingState.INTERRUPTED, "It broke off. Resume it: it begins anew.")
+        end(check, JobState.INTERRUPTED, "It broke off. Resume it: it begins anew.")
         raise
     end(check, state, error, told)
     return True
@@ -215,7 +215,7 @@ def as_after(said: Said) -> After:
 def by_folder(check: ServedCheck, against: Evaluation, progress: Progress) -> dict[str, After]:
     asked = check.asked or ask_folder(check, against)
     if asked.state in evaluating.MAY_RESUME:
-        again = {"state": EvaluationState.QUEUED, "error": "", "ended": None, "stop_asked": False}
+        again = {"state": JobState.QUEUED, "error": "", "ended": None, "stop_asked": False}
         Evaluation.objects.filter(pk=asked.pk).update(**again)
         asked.refresh_from_db()
     while not asked.is_over:
@@ -226,7 +226,7 @@ def by_folder(check: ServedCheck, against: Evaluation, progress: Progress) -> di
         if check.stop_asked:
             evaluating.stop(asked)
             raise Lost
-    if asked.state != EvaluationState.DONE:
+    if asked.state != JobState.DONE:
         raise Refused(asked.error or "Asking the folder was stopped.")
     if asked.test_hash != against.test_hash:
         raise Refused("Posts had to go while the folder was asked. Evaluate the run again, and check again.")
@@ -262,10 +262,10 @@ def follow(check: ServedCheck, asked: Evaluation, progress: Progress) -> None:
         evaluating.stop(asked)
 
 
-def end(check: ServedCheck, state: ServingState, error: str = "", told: dict[str, Any] | None = None) -> None:
+def end(check: ServedCheck, state: JobState, error: str = "", told: dict[str, Any] | None = None) -> None:
     with transaction.atomic():
         if not at_work.ended(check, state, error, **({"told": told} if told else {})):
             return
-        if state != ServingState.STOPPED:
-            verb = f"check of a served model {ServingState(state).label.lower()}"
+        if state != JobState.STOPPED:
+            verb = f"check of a served model {JobState(state).label.lower()}"
             at_work.record(verb, check, check.serving, check.by)

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from annotate.agreement import Share
-from modeling.models import Run, ServedCheck, Serving, ServingState, Way
+from modeling.models import JobState, Run, ServedCheck, Serving, Way
 
 from . import at_work, commands, writing
 from .question import SPARE, TOP
@@ -25,7 +25,7 @@ class ShownCheck:
 
     @property
     def is_done(self) -> bool:
-        return self.check.state == ServingState.DONE and bool(self.told)
+        return self.check.state == JobState.DONE and bool(self.told)
 
     @property
     def may_resume(self) -> bool:
@@ -76,7 +76,7 @@ class ShownServing:
 
     @property
     def is_done(self) -> bool:
-        return self.serving.state == ServingState.DONE and bool(self.serving.told)
+        return self.serving.state == JobState.DONE and bool(self.serving.told)
 
     @property
     def may_resume(self) -> bool:

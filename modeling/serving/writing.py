@@ -23,7 +23,7 @@ from modeling.evaluation.folder import config_of
 from modeling.gpu import families
 from modeling.gpu.config import Config
 from modeling.gpu.progress import STOP
-from modeling.models import Form, Run, RunState, Serving, ServingState
+from modeling.models import Form, JobState, Run, RunState, Serving
 from modeling.training import results
 
 from . import at_work, commands
@@ -51,9 +51,9 @@ def ask(project: Project, by: User | None, run: Run, form: str, folder: str = ""
     if problem := problem_with(run, form):
         raise Refused(problem)
     alike = run.servings.filter(form=form, folder=folder)
-    if alike.filter(state__in=[ServingState.QUEUED, ServingState.RUNNING]).exists():
+    if alike.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).exists():
         raise Refused(f"{run} is being written out so already.")
-    if not folder and alike.filter(state=ServingState.DONE, deleted=None).exists():
+    if not folder and alike.filter(state=JobState.DONE, deleted=None).exists():
         raise Refused(f"{run} is written out so already. Delete that first, if it is to be written anew.")
     with transaction.atomic():
         serving = Serving.objects.create(project=project, by=by, run=run, form=form, folder=folder)
@@ -162,21 +162,21 @@ def carry_out(serving: Serving, progress: Progress = lambda _: None) -> bool:
     except Lost:
         if not still_ours(serving).filter(stop_asked=True).exists():
             return True
-        state, error = ServingState.STOPPED, ""
+        state, error = JobState.STOPPED, ""
     except (Refused, results.NoResult) as refusal:
-        state, error = ServingState.FAILED, str(refusal)
+        state, error = JobState.FAILED, str(refusal)
     except OSError as failure:
-        state = ServingState.FAILED
+        state = JobState.FAILED
         error = f"The disk did not play along: {failure.strerror or failure}. Make room, and resume it."
     except BaseException:
         logging.getLogger(__name__).exception("Writing out %s broke off.", serving.pk)
-        end(serving, ServingState.INTERRUPTED, "It broke off. Resume it: it begins anew.")
+        end(serving, JobState.INTERRUPTED, "It broke off. Resume it: it begins anew.")
         raise
     end(serving, state, error, told)
     return True
 
 
-def written(serving: Serving, progress: Progress) -> tuple[ServingState, str, dict[str, Any]]:
+def written(serving: Serving, progress: Progress) -> tuple[JobState, str, dict[str, Any]]:
     with heartbeat(lambda: still_ours(serving), f"Writing out {serving.pk}"):
         doing(serving, "fetching what the run made", progress)
         here, to = work_folder(serving), folder_of(serving)
@@ -192,7 +192,7 @@ def written(serving: Serving, progress: Progress) -> tuple[ServingState, str, di
         if kind == "done":
             doing(serving, "putting it in place", progress)
             land(serving, to, config, told)
-    return ServingState(kind), error, told
+    return JobState(kind), error, told
 
 
 def prepare(serving: Serving, here: Path, to: Path, made: Path, config: Config) -> None:
@@ -286,15 +286,15 @@ def words_of(run: Run, told: dict[str, Any]) -> Words:
     return Words.of(Chat.of(run.dataset.facts).system, told)
 
 
-def end(serving: Serving, state: ServingState, error: str = "", told: dict[str, Any] | None = None) -> None:
+def end(serving: Serving, state: JobState, error: str = "", told: dict[str, Any] | None = None) -> None:
     """Half a model is left nowhere."""
-    kept = {"told": told} if state == ServingState.DONE and told else {}
+    kept = {"told": told} if state == JobState.DONE and told else {}
     with transaction.atomic():
         if not at_work.ended(serving, state, error, **kept):
             return
-        if state != ServingState.STOPPED:  # for that whoever asked is on record
-            at_work.record(f"writing out {ServingState(state).label.lower()}", serving, serving, serving.by)
-    if state != ServingState.DONE and serving.is_of_this_machine:
+        if state != JobState.STOPPED:  # for that whoever asked is on record
+            at_work.record(f"writing out {JobState(state).label.lower()}", serving, serving, serving.by)
+    if state != JobState.DONE and serving.is_of_this_machine:
         shutil.rmtree(folder_of(serving) / PART, ignore_errors=True)
 
 

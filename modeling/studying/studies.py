@@ -24,7 +24,7 @@ from modeling.models import (
     MOST_PARTS,
     Dataset,
     Evaluation,
-    EvaluationState,
+    JobState,
     On,
     Run,
     RunState,
@@ -162,7 +162,7 @@ def hold(study: Study, by: User | None, at_work: bool) -> None:
     runs = study.runs.filter(state__in=[RunState.QUEUED, *([RunState.RUNNING] if at_work else [])])
     for run in runs.select_related("project", "dataset"):
         runner.stop(run, by)
-    open_ones = [EvaluationState.QUEUED, *([EvaluationState.RUNNING] if at_work else [])]
+    open_ones = [JobState.QUEUED, *([JobState.RUNNING] if at_work else [])]
     for evaluation in study.evaluations.filter(state__in=open_ones).select_related("project", "dataset"):
         evaluating.stop(evaluation, by)
 
@@ -284,7 +284,7 @@ def pool(study: Study, queue: bool) -> Evaluation:
 
 
 def unfinished(study: Study) -> bool:
-    return study.evaluations.exclude(state=EvaluationState.DONE).exists()
+    return study.evaluations.exclude(state=JobState.DONE).exists()
 
 
 def trouble(study: Study, runs: Sequence[Run]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
-from modeling.models import Evaluation, EvaluationState, On, Run, RunState, Study, StudyState, part_in_words
+from modeling.models import Evaluation, JobState, On, Run, RunState, Study, StudyState, part_in_words
 from modeling.training import estimates, watching
 from modeling.training.fitting import Card
 
@@ -32,12 +32,12 @@ class Part:
 
     @property
     def is_done(self) -> bool:
-        done = [one for one in self.evaluations if one.state == EvaluationState.DONE]
+        done = [one for one in self.evaluations if one.state == JobState.DONE]
         return bool(self.run) and len(done) == len(self.asked_on)
 
     @property
     def asking(self) -> Evaluation | None:
-        return next((one for one in self.evaluations if one.state == EvaluationState.RUNNING), None)
+        return next((one for one in self.evaluations if one.state == JobState.RUNNING), None)
 
     @property
     def is_at_work(self) -> bool:
@@ -52,7 +52,7 @@ class Part:
             return "interrupted" if self.run.is_silent else str(self.run.get_state_display()).lower()
         if self.is_done:
             return "done"
-        trouble = next((one for one in self.evaluations if one.is_over and one.state != EvaluationState.DONE), None)
+        trouble = next((one for one in self.evaluations if one.is_over and one.state != JobState.DONE), None)
         if trouble:
             return f"asking it: {trouble.get_state_display().lower()}"
         return "being asked" if self.asking else "trained, waits to be asked"
@@ -73,7 +73,7 @@ class Part:
     @property
     def measured(self) -> list[dict[str, Any] | None]:
         """The macro F1 on each of what is asked."""
-        found = {one.split: one for one in self.evaluations if one.state == EvaluationState.DONE}
+        found = {one.split: one for one in self.evaluations if one.state == JobState.DONE}
         return [
             {"evaluation": found[on].pk, **found[on].macro_f1} if on in found else None  # type: ignore[attr-defined]
             for on in self.asked_on

@@ -14,7 +14,7 @@ from annotate.models import Event, Project, Role
 from modeling.evaluation import differing, told
 from modeling.evaluation import posts as room
 from modeling.evaluation.answers import label_names
-from modeling.models import Evaluation, EvaluationState
+from modeling.models import Evaluation, JobState
 
 from .evaluations import evaluation_in
 from .runs import number
@@ -64,7 +64,7 @@ def query_of(request: HttpRequest) -> str:
 
 def measured_in(project: Project, pk: int) -> Evaluation:
     shown = evaluation_in(project, pk)
-    if shown.state != EvaluationState.DONE:
+    if shown.state != JobState.DONE:
         raise Http404("Nothing is measured here yet: it is " + shown.get_state_display().lower() + ".")
     return shown
 

@@ -15,7 +15,7 @@ from annotate.models import Project, Role
 from modeling.evaluation import board_told, evaluating, leaderboard, learning, report
 from modeling.evaluation.predictors import KINDS
 from modeling.forms.evaluations import EvaluationForm
-from modeling.models import Evaluation, EvaluationState, Sees
+from modeling.models import Evaluation, JobState, Sees
 from modeling.training import starting
 
 TYPES = {"md": "text/markdown", "csv": "text/csv", "json": "application/json"}
@@ -89,7 +89,7 @@ def asked_for(request: HttpRequest, project: Project, made: list[Evaluation]) ->
 def evaluation(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     shown = evaluation_in(project, pk)
     context = {"project": project, "evaluation": shown, "watch": report.watch(shown)}
-    if shown.state == EvaluationState.DONE:
+    if shown.state == JobState.DONE:
         beside = report.rivals(shown)
         ways = report.leans_on(shown, beside)
         context |= {

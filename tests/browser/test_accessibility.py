@@ -52,13 +52,14 @@ from modeling.models import (
     Evaluation,
     PreLabelling,
     Reply,
+    Round,
     Run,
     RunPoint,
     ServedCheck,
     Serving,
     Study,
 )
-from modeling.models.run import this_machine
+from modeling.models.job import this_machine
 from modeling.prelabelling import candidates
 from modeling.prelabelling import prelabelling as room
 from modeling.training import training_presets
@@ -186,6 +187,18 @@ PAGES = [
     ("prelabelling", "settled pre-labelling", "admin"),
     ("prelabelling_conflicts", "asked pre-labelling", "admin"),
     ("prelabelling_conflicts", "settled pre-labelling", "admin"),
+    ("rounds", "project", "admin"),
+    ("rounds", "empty project", "admin"),
+    ("round_new", "project", "admin"),
+    ("round_new", "empty project", "admin"),
+    ("round_new", "project with a round", "admin"),
+    ("round", "kept round", "admin"),
+    ("round", "rolled back round", "admin"),
+    ("round", "round at work", "admin"),
+    ("round", "round that waits for a word", "admin"),
+    ("round", "round that waits for answers", "admin"),
+    ("round", "round that waits for a verdict", "admin"),
+    ("round", "round held up", "admin"),
     ("playground", "project", "admin"),
     ("playground", "empty project", "admin"),
     ("playground_question", "asked question", "admin"),
@@ -220,6 +233,8 @@ NO_PAGE = {
     "evaluation_ways", "evaluation_doubt",
     "prelabelling_preview", "prelabelling_progress", "prelabelling_apply", "prelabelling_take_back",
     "prelabelling_stop", "prelabelling_resume", "prelabelling_doubt",
+    "round_preview", "round_progress", "round_settle", "round_go_on", "round_keep", "round_roll_back", "round_stop",
+    "round_resume",
     "label_studio_push", "label_studio_pull", "label_studio_people", "label_studio_anew", "label_studio_progress",
     "label_studio_stop",
     "completions", "models", "model",
@@ -284,6 +299,7 @@ def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str,
         | make_questions(project, admin)
         | make_cascades(project)
         | make_prelabellings(project)
+        | make_rounds(project)
         | make_servings(project)
     )
 
@@ -611,6 +627,32 @@ def make_prelabellings(project: Project) -> dict[str, dict[str, Any]]:
     for state, fields in states.items():
         made[state] = PreLabelling.objects.create(project=project, run=run, voter=one.voter, state=state, **fields)
     return {f"{name} pre-labelling": {"slug": project.slug, "pk": one.pk} for name, one in made.items()}
+
+
+def make_rounds(project: Project) -> dict[str, dict[str, Any]]:
+    """Two that are over, and in projects of their own, because only one is open at a time, the others."""
+    asked, settled = (PreLabelling.objects.get(project=project, goal=goal, state="done") for goal in ("ask", "apply"))
+    evaluation = project.evaluations.done().first()
+    figure = {"value": 0.06, "low": 0.02, "high": 0.11}
+    told = {"labels": {"review": 40, "consensus": 90, "model": 30}, "wrong": figure, "macro_f1": figure, "settled": 30,
+            "money": 0.12, "machine_hours": 0.6, "people_hours": 0.2}  # fmt: skip
+    steps = {"dataset": settled.run.dataset, "run": settled.run, "evaluation": evaluation, "prelabelling": settled}
+    over = {"told": told, "ended": timezone.now(), "why": "4% of its labels are wrong.", "plan": {}, **steps}
+    made = {}
+    for number, state in enumerate(("kept", "rolled back"), 1):
+        made[f"{state} round"] = Round.objects.create(project=project, number=number, state=state, **over)
+    first = {"number": 1, "plan": {}}
+    states: dict[str, dict[str, Any]] = {
+        "round at work": {"state": "running", "dataset": settled.run.dataset, "run": settled.run},
+        "round that waits for a word": {"state": "waiting", "needs": "word", **steps, "prelabelling": asked},
+        "round that waits for answers": {"state": "waiting", "needs": "review", **steps},
+        "round that waits for a verdict": {"state": "waiting", "needs": "verdict", "why": "9% are wrong.", **steps},
+        "round held up": {"state": "held up", "why": "Run 3 failed. The card's memory is too small."},
+    }  # fmt: skip
+    for name, fields in states.items():
+        made[name] = Round.objects.create(project=make_project(name), **first, **fields)
+    there = {name: {"slug": one.project.slug, "number": one.number} for name, one in made.items()}
+    return there | {"project with a round": {"slug": made["round at work"].project.slug}}
 
 
 def make_imports(project: Project, admin: User) -> dict[str, ImportRun]:

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from annotate.models import Disagreement, Role
 from modeling import tasks
-from modeling.models import Evaluation, EvaluationState
+from modeling.models import Evaluation, JobState
 from tests.make import make_member
 from tests.test_evaluating import evaluate, frozen, make_known
 
@@ -30,7 +30,7 @@ def work() -> None:
     """In a thread of its own, as a worker would be in a process of its own."""
 
     def carry_out() -> None:
-        for pk in Evaluation.objects.filter(state=EvaluationState.QUEUED).order_by("pk").values_list("pk", flat=True):
+        for pk in Evaluation.objects.filter(state=JobState.QUEUED).order_by("pk").values_list("pk", flat=True):
             tasks.evaluate(pk)
         connections.close_all()
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from annotate.models import Disagreement, LabelSource, Post, Project, Role
 from annotate.models.review import Why
-from modeling.models import PreLabelling, PreLabellingState
+from modeling.models import JobState, PreLabelling
 from modeling.prelabelling import prelabelling as room
 from tests.make import make_member, make_post
 from tests.test_dataset import freeze
@@ -121,4 +121,4 @@ class TestWithoutScripts:
         page.get_by_text("Take its labels back").click()
         page.get_by_role("button", name="Take all 7 labels back").click()
         made.refresh_from_db()
-        assert (made.goal, made.state) == ("take back", PreLabellingState.QUEUED)
+        assert (made.goal, made.state) == ("take back", JobState.QUEUED)

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from modeling.models import ServedCheck, Serving, ServingState, Split, Way
+from modeling.models import JobState, ServedCheck, Serving, Split, Way
 from modeling.serving import checking
 from modeling.serving.at_work import Refused
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         finally:
             if self.stderr.isatty():
                 self.stderr.write("")
-        if check.state != ServingState.DONE:
+        if check.state != JobState.DONE:
             raise CommandError(check.error or f"It was {check.get_state_display().lower()}.")
         if options["format"] == "json":
             self.stdout.write(json.dumps(check.told, ensure_ascii=False, indent=1))
@@ -48,7 +48,7 @@ class Command(BaseCommand):
 
     def serving(self, options: dict[str, Any]) -> Serving:
         run = run_of(options["project"], options["run"])
-        there = run.servings.filter(state=ServingState.DONE)
+        there = run.servings.filter(state=JobState.DONE)
         there = there.filter(form=options["form"]) if options["form"] else there
         related = ("project", "run__dataset", "run__project")
         found: Serving | None = there.select_related(*related).order_by("-pk").first()

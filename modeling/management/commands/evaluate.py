@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
 from modeling.evaluation import evaluating, predictors, told
-from modeling.models import Evaluation, EvaluationState, Sees, Split
+from modeling.models import Evaluation, JobState, Sees, Split
 
 
 class Command(BaseCommand):
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         finally:
             if self.stderr.isatty():
                 self.stderr.write("")
-        if evaluation.state != EvaluationState.DONE:
+        if evaluation.state != JobState.DONE:
             raise CommandError(evaluation.error or f"It was {evaluation.get_state_display().lower()}.")
         for part in told.parts(evaluation, options["format"]):
             self.stdout.write(part, ending="")

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling.models import Cascade, PreLabelling, PreLabellingState, Run
+from modeling.models import Cascade, JobState, PreLabelling, Run
 from modeling.prelabelling import prelabelling as room
 from modeling.prelabelling import told
 
@@ -93,7 +93,7 @@ class Command(BaseCommand):
         finally:
             if self.stderr.isatty():
                 self.stderr.write("")
-        if found.state != PreLabellingState.DONE:
+        if found.state != JobState.DONE:
             raise CommandError(found.error or f"It was {found.get_state_display().lower()}.")
 
     def progress(self, found: PreLabelling) -> None:

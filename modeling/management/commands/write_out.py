@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling.models import Form, Run, Serving, ServingState
+from modeling.models import Form, JobState, Run, Serving
 from modeling.serving import commands, writing
 from modeling.serving.at_work import Refused
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         finally:
             if self.stderr.isatty():
                 self.stderr.write("")
-        if serving.state != ServingState.DONE:
+        if serving.state != JobState.DONE:
             raise CommandError(serving.error or f"It was {serving.get_state_display().lower()}.")
         known = writing.written_of(serving)
         self.stdout.write(f"Written to {known.folder}, {serving.told['bytes'] / 1e6:,.1f} MB.")
