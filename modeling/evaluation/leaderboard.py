@@ -220,7 +220,8 @@ def unfinished(project: Project) -> list[Evaluation]:
     open_ones = Q(state__in=[JobState.QUEUED, JobState.RUNNING])
     unmeasured = project.evaluations.exclude(state=JobState.DONE).exclude(split=On.FOLD)
     found = unmeasured.filter(open_ones | ~Exists(later))
-    return list(found.select_related("dataset", "project", "by").defer(*UNLISTED).order_by("-pk")[:MOST_AT_WORK])
+    shown = found.select_related("dataset", "project", "by").defer(*(set(UNLISTED) - {"used"}))  # it tells the pace
+    return list(shown.order_by("-pk")[:MOST_AT_WORK])
 
 
 # --- The same posts in other projects
