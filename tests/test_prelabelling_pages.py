@@ -193,9 +193,7 @@ class TestProgress:
 
     def test_a_failure_says_why_and_shows_the_log(self, client, run):
         made = room.ask(run.project, None, run, queue=False)
-        PreLabelling.objects.update(
-            state=JobState.FAILED, error="The card is full.", machine=report.this_machine()
-        )
+        PreLabelling.objects.update(state=JobState.FAILED, error="The card is full.", machine=report.this_machine())
         folder = feeding.folder_of(made)
         folder.mkdir(parents=True)
         (folder / "log.txt").write_text("CUDA out of memory\n")

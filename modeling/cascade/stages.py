@@ -169,9 +169,7 @@ def has_voted(voter: Voter, dataset: Dataset, split: str) -> bool:
 
 def lack_of(run: Run, dataset: Dataset, split: str) -> Lack:
     on = best_split(dataset) if split == On.VALIDATION else split
-    at_work = dataset.evaluations.filter(
-        key=key_of(run), split=on, state__in=[JobState.QUEUED, JobState.RUNNING]
-    )
+    at_work = dataset.evaluations.filter(key=key_of(run), split=on, state__in=[JobState.QUEUED, JobState.RUNNING])
     besides = ", and so of validation too" if on != split else ""
     words = f"{run} has not said anything of the {named(split)}. Evaluate it on the {named(on)}{besides}."
     return Lack(words, run, on, at_work.order_by("-pk").first())
