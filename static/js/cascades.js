@@ -108,7 +108,12 @@ document.querySelector("#points").addEventListener("click", (event) => {
   keep();
   point.scrollIntoView({ block: "nearest" });
 });
-for (const chart of drawn) chart.plot.addEventListener("click", () => chart.chart.cursor.idx != null && show(chart.chart.cursor.idx));
+for (const chart of drawn) {
+  chart.plot.addEventListener("click", () => {
+    const { idx } = chart.chart.cursor; // null, or not there yet, while nothing is pointed at
+    if (Number.isInteger(idx)) show(idx);
+  });
+}
 show(shown);
 const box = document.querySelector(".points-box");
 box.scrollTop = rows[shown].offsetTop - box.clientHeight / 2;
