@@ -15,7 +15,7 @@ from django.utils import timezone
 from . import settling
 from .importing import votes
 from .importing.rows import RowVote, VoteDetail
-from .models import Disagreement, Project, Voter
+from .models import Disagreement, LabelSource, Project, State, Voter
 from .models.review import Stream, Why
 from .settling import lot
 
@@ -73,21 +73,25 @@ UPDATE annotate_post SET state = 'waiting' WHERE id = ANY(%s) AND state = 'conte
 """
 
 
-def settle(project: Project, labels: Mapping[int, int], audit_rate: float) -> list[int]:
-    """Those that could be: who was quicker keeps the post. A blind sample of them goes to people."""
+def settle(project: Project, labels: Mapping[int, int], audit_rate: float, purpose: str) -> list[int]:
+    """Those that could be: who was quicker keeps the post. A blind sample, by a lot of its own, goes to people."""
     with transaction.atomic():
         settling.lock(list(labels))
         settled = changed(SETTLE, [list(labels), list(labels.values())])
         settling.close(settled)
-        settling.draw_audits(project, settled, audit_rate)
+        settling.draw_audits(project, settled, audit_rate, purpose)
     return settled
 
 
 def take_back(project: Project, posts: Collection[int]) -> list[int]:
-    """Where the label is still a model's. What voters had contested is contested again."""
+    """Where the label is still a model's. What voters had contested is contested again; and what people have decided
+    since, they decided of a post that had no label: nothing is told any more of how wrong those labels were."""
     with transaction.atomic():
         settling.lock(list(posts))
         freed = changed(TAKE_BACK, [list(posts)])
+        Disagreement.objects.filter(post__in=list(posts), was_source=LabelSource.MODEL).update(
+            was_state=State.WAITING, was_label=None, was_source=""
+        )
         unanswered(freed).exclude(stream=Stream.CONTESTED).update(closed=timezone.now())
         settling.settle(project, freed)
     return freed

@@ -207,14 +207,15 @@ def close(posts: Collection[int]) -> None:
 UNANSWERED = Q(closed__isnull=False, was_state="", answers=0)
 
 
-def draw_audits(project: Project, settled: Collection[int], rate: float | None = None) -> None:
+def draw_audits(project: Project, settled: Collection[int], rate: float | None = None, purpose: str = "audit") -> None:
     """A uniform sample of what machines agree on, from the first settled post on, that people check without knowing.
 
     Whether a post is drawn depends on nothing but its number: settling it again never draws again. `rate` is the
-    project's, unless what was settled has one of its own.
+    project's, unless what was settled has one of its own; then its `purpose` is one too, or a sample that was drawn
+    from these posts before, and left the others behind, would be drawn once more.
     """
     rate = project.audit_rate if rate is None else rate
-    drawn = [post for post in settled if lot("audit", project.pk, post) < rate]
+    drawn = [post for post in settled if lot(purpose, project.pk, post) < rate]
     before = Disagreement.objects.filter(post__in=drawn, why=Why.AUDIT).exclude(UNANSWERED)
     known = set(before.values_list("post_id", flat=True))
     Disagreement.objects.bulk_create(

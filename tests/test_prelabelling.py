@@ -383,7 +383,6 @@ class TestTakingBack:
         take_back(made)
         assert state(post)[2] == "review"
         undo(seat)
-        tasks.every_minute()
         assert state(post) == (State.WAITING, "", "")
 
 
@@ -444,6 +443,11 @@ class TestQuotas:
         for label, n in found.items():
             assert known[label] + n <= 1.5 * known[label] / 100 * whole + 1e-6
         assert found["b"] == 10
+
+    def test_what_models_gave_before_has_used_up_some_of_it(self):
+        first = quotas.allowed({"a": 1000}, {"a": 30, "b": 70}, 1.2)["a"]
+        assert first > 0
+        assert quotas.allowed({"a": 1000}, {"a": 30, "b": 70}, 1.2, {"a": first})["a"] == 0
 
     def test_a_label_that_nobody_gave_gets_none(self):
         assert quotas.allowed({"a": 5, "new": 5}, {"a": 10}, 2)["new"] == 0

@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import queue
+from annotate import quality, queue
 from annotate.deciding import Given, decide
 from annotate.models import Disagreement, Event, Post, Role, State
 from annotate.models.review import Why
 from annotate.queue import Seat
+from annotate.removing import remove
 from modeling import tasks
 from modeling.evaluation import evaluating
 from modeling.models import Goal, Needs, PreLabel, RoundState, RunState
-from modeling.prelabelling import asking, prelabelling
+from modeling.prelabelling import asking, audited, prelabelling
 from modeling.rounds import guards, rounds, told
 from modeling.rounds.guards import Audited, Difference, Past
 from modeling.rounds.plan import Plan
@@ -273,6 +274,86 @@ class TestPoison:
         assert by_model(project) == set()
         assert not Disagreement.objects.filter(closed=None, why__in=[Why.AUDIT, Why.MODEL]).exists()
 
+    def test_rolled_back_while_its_labels_are_being_settled_none_of_them_stands(self, project, monkeypatch):
+        one = a_round(project)
+        assert rounds.settle(one, None, queue=False)
+        monkeypatch.setattr("modeling.prelabelling.candidates.WINDOW", 5)
+        rolled = []
+
+        def seen(made):
+            if made.doing == "settling what it is sure of" and made.done and not rolled:
+                rolled.append(rounds.roll_back(one, None, queue=False))
+
+        made = one.prelabelling
+        made.refresh_from_db()
+        assert prelabelling.carry_out(made, seen)
+        assert rolled == [True]
+        carried(one)
+        assert (one.state, by_model(project)) == (RoundState.ROLLED_BACK, set())
+
+    def test_rolled_back_while_it_is_taken_back_it_all_goes_back(self, project):
+        one = a_round(project, unattended=True)
+        assert prelabelling.take_back(one.prelabelling, None, queue=False)
+        assert rounds.roll_back(one, None, queue=False)
+        carried(one)
+        assert by_model(project) == set()
+
+    def test_the_next_round_waits_until_the_labels_have_gone_back(self, project):
+        one = a_round(project, unattended=True)
+        assert rounds.roll_back(one, None, queue=False)
+        second = rounds.start(project, None, plan(), queue=False)
+        rounds.advance(second.pk, queue=False)
+        second.refresh_from_db()
+        assert second.dataset is None
+        carried(second)
+        assert "model" not in second.dataset.composition["splits"]["train"]["sources"]
+
+    def test_what_waited_for_a_word_cannot_be_settled_after_it_was_rolled_back(self, project):
+        one = a_round(project)
+        assert rounds.roll_back(one, None, queue=False)
+        assert not prelabelling.apply(one.prelabelling, None, queue=False)
+        carried(one)
+        assert by_model(project) == set()
+
+    def test_the_round_after_a_rollback_is_audited_too_and_by_its_own_labels_alone(self, project):
+        one = kept(project)
+        assert quality.read(project).quality.by_source["model"].audits >= 20
+        assert rounds.roll_back(one, None, queue=False)
+        carried(one)
+        assert "model" not in quality.read(project).quality.by_source
+        second = a_round(project, unattended=True)
+        assert len(by_model(project)) > 20
+        assert audited.read(second.prelabelling).drawn >= 20
+
+    def test_two_models_that_were_not_asked_about_the_same_posts_are_asked_again(self, project, monkeypatch):
+        kept(project)
+        stream(project, 20, "x")
+        real = rounds.steps.evaluating.ask
+        asked = []
+
+        def one_goes(*args, **how):
+            made = real(*args, **how)
+            asked.append(made)
+            return made
+
+        monkeypatch.setattr(rounds.steps.evaluating, "ask", one_goes)
+        second = rounds.start(project, None, plan(unattended=True), queue=False)
+        gone = []
+
+        def heard(evaluation):
+            if evaluation.pk == asked[0].pk and evaluation.doing == "comparing it with the others" and not gone:
+                post = project.posts.filter(holdout=True).first()
+                gone.append(post.pk)
+                remove(post, project.created_by or make_member(project, Role.ADMIN, "adi"), "asked")
+
+        rounds.carry_out(second, QUIET | {"evaluation": heard})
+        second.refresh_from_db()
+        assert gone
+        assert (second.state, "not measured on the same posts" in second.why) == (RoundState.HELD_UP, True)
+        assert rounds.resume(second, None, queue=False)
+        carried(second)
+        assert second.needs == Needs.REVIEW, second.why
+
 
 class TestTheCommand:
     def test_it_stops_where_people_are_needed_and_goes_on_when_run_again(self, project, capsys):
@@ -308,7 +389,8 @@ class TestGuards:
         (None, False, "wait"), (Audited(0, 0, 1, 0, 12), True, "wait"),
         (Audited(0.0, 0.0, 0.1, 30, 0), False, "keep"), (Audited(0.0, 0.0, 0.1, 30, 5), False, "wait"),
         (Audited(0.0, 0.0, 0.1, 30, 5), True, "keep"), (Audited(0.0, 0.0, 0.3, 5, 5), True, "wait"),
-        (Audited(0.08, 0.01, 0.2, 30, 0), False, "roll back"), (Audited(0.5, 0.2, 0.8, 10, 20), False, "roll back"),
+        (Audited(0.08, 0.01, 0.2, 30, 0), False, "roll back"), (Audited(0.6, 0.3, 0.9, 10, 20), False, "roll back"),
+        (Audited(0.25, 0.08, 0.5, 8, 20), False, "wait"), (Audited(0.0, 0.0, 0.3, 11, 0), False, "ask"),
     ])  # fmt: skip
     def test_the_audit_decides_once_there_is_enough_of_it(self, audited, enough, verdict):
         assert guards.by_audit(audited, 0.05, enough).verdict == verdict

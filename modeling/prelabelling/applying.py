@@ -6,14 +6,14 @@ from contextlib import closing
 from itertools import islice
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count
 
 from annotate import model_labels
-from annotate.models import Disagreement, LabelSource, Project
+from annotate.models import Disagreement
 from modeling import words
 from modeling.models import PreLabel, PreLabelling
 
-from . import candidates, thresholds
+from . import audited, candidates, thresholds
 from .candidates import Doubt
 
 WINDOW = 1000
@@ -23,8 +23,9 @@ Beat = Callable[[], None]
 # --- Settled
 
 
-def apply(prelabelling: PreLabelling, beat: Beat) -> None:
-    """How many of each label is reckoned once, so that a worker which takes it up settles no more."""
+def apply(prelabelling: PreLabelling, beat: Beat, hold: Beat) -> None:
+    """How many of each label is reckoned once, so that a worker which takes it up settles no more. `hold` keeps the row
+    for as long as a transaction lasts, and raises where somebody wants something else of it by now."""
     if "allowed" not in prelabelling.result:
         meaning = candidates.count(prelabelling)
         reckoning = thresholds.reckon(
@@ -39,20 +40,24 @@ def apply(prelabelling: PreLabelling, beat: Beat) -> None:
     prelabelling.total = sum(prelabelling.result["allowed"].values()) + prelabelling.most_doubts
     prelabelling.doing = "settling what it is sure of"
     beat()
+    candidates.gather_sure(prelabelling)
     before = settled(prelabelling)
     prelabelling.done = sum(before.values())
     for label, name in prelabelling.project.labels.values_list("pk", "name"):
         most = prelabelling.result["allowed"].get(name, 0) - before.get(label, 0)
-        for page in candidates.surest(prelabelling, label, most):
+        for page in candidates.surest(label, most):
             with transaction.atomic():
+                hold()
                 chances = dict(page)
-                done = model_labels.settle(prelabelling.project, dict.fromkeys(chances, label), prelabelling.audit_rate)
+                done = model_labels.settle(
+                    prelabelling.project, dict.fromkeys(chances, label), prelabelling.audit_rate, str(prelabelling)
+                )
                 record(prelabelling, {post: chances[post] for post in done}, label)
             prelabelling.done += len(done)
             beat()
     prelabelling.doing = "choosing what to ask people"
     beat()
-    send_doubts(prelabelling, beat)
+    send_doubts(prelabelling, beat, hold)
     prelabelling.result = prelabelling.result | summed_up(prelabelling)
 
 
@@ -68,7 +73,7 @@ def record(prelabelling: PreLabelling, chances: dict[int, float], label: int | N
     )
 
 
-def send_doubts(prelabelling: PreLabelling, beat: Beat) -> None:
+def send_doubts(prelabelling: PreLabelling, beat: Beat, hold: Beat) -> None:
     """Of near-duplicates one alone, that which teaches most: whoever answers it has answered them all."""
     there = prelabelling.labels.filter(label=None, taken_back=False).count()
     with closing(candidates.doubts(prelabelling)) as found:  # its transaction is over before ours begins
@@ -76,6 +81,7 @@ def send_doubts(prelabelling: PreLabelling, beat: Beat) -> None:
     for at in range(0, len(chosen), WINDOW):
         teaches = {one.post: one.teaches for one in chosen[at : at + WINDOW]}
         with transaction.atomic():
+            hold()
             opened = model_labels.doubt(prelabelling.project, teaches)
             record(prelabelling, {post: teaches[post] for post in opened}, None)
         prelabelling.done += len(opened)
@@ -110,6 +116,10 @@ def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
     prelabelling.total = prelabelling.labels.count()
     prelabelling.done = prelabelling.labels.filter(taken_back=True).count()
     prelabelling.doing = "taking its labels back"
+    if "audited" not in prelabelling.result:
+        found = audited.read(prelabelling)
+        told = {"drawn": found.drawn, "told": found.told, "wrong": found.wrong}
+        prelabelling.result = prelabelling.result | {"audited": told}
     beat()
     freed = int(prelabelling.result.get("freed", 0))
     while page := list(prelabelling.labels.filter(taken_back=False).order_by("pk")[:WINDOW]):
@@ -121,14 +131,3 @@ def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
         prelabelling.done += len(page)
         prelabelling.result = prelabelling.result | {"freed": freed}
         beat()
-
-
-def take_back_again() -> None:
-    """Whoever takes back an answer of theirs gets the post as it was before: with a label that was taken back since."""
-    still = PreLabel.objects.filter(post=OuterRef("post"), label__isnull=False, taken_back=False)
-    back = PreLabel.objects.filter(
-        ~Exists(still), taken_back=True, label__isnull=False, post__label_source=LabelSource.MODEL,
-    )  # fmt: skip
-    for project in Project.objects.filter(pk__in=back.values("prelabelling__project")):
-        ours = back.filter(prelabelling__project=project).values_list("post", flat=True).distinct()[:WINDOW]
-        model_labels.take_back(project, list(ours))

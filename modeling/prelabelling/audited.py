@@ -29,6 +29,8 @@ def read(prelabelling: PreLabelling) -> Audits:
 
     How often people err is read from all audits of the project; from these few alone it could not be told.
     """
+    if kept := prelabelling.result.get("audited"):  # its labels were taken back since
+        return Audits(**kept, waiting=0, estimate=None, by_label={})
     drawn, given = drawn_of(prelabelling), labels_of(prelabelling)
     everything = quality.audits(prelabelling.project)
     chosen = {one.post_id for one in drawn}

@@ -131,22 +131,30 @@ def apply(
 ) -> bool:
     """On somebody's word, who has seen what the threshold means. False where there is nothing to settle, or no more."""
     told = checked({"threshold": threshold} | how)
-    return begin(prelabelling, Goal.APPLY, by, queue, ready=Goal.ASK, **told)
+    asked = PreLabelling.objects.filter(goal=Goal.ASK, state=JobState.DONE)
+    return begin(asked, prelabelling, Goal.APPLY, by, queue, **told)
 
 
 def take_back(prelabelling: PreLabelling, by: User | None, queue: bool = True) -> bool:
-    """Whether it was settled to the end or not."""
-    return begin(prelabelling, Goal.TAKE_BACK, by, queue, ready=Goal.APPLY)
+    """Whether it was settled to the end, or is being settled now."""
+    return begin(PreLabelling.objects.filter(goal=Goal.APPLY), prelabelling, Goal.TAKE_BACK, by, queue)
 
 
-def begin(prelabelling: PreLabelling, goal: Goal, by: User | None, queue: bool, ready: Goal, **told: Any) -> bool:
-    """Once `ready` is over: to the end, or, where it is to be taken back, however far it came."""
-    over = [JobState.DONE, *(MAY_RESUME if goal == Goal.TAKE_BACK else [])]
-    this = PreLabelling.objects.filter(pk=prelabelling.pk, goal=ready, state__in=over)
+def give_up(prelabelling: PreLabelling, by: User | None, queue: bool = True) -> bool:
+    """At whatever it is: what it has settled goes back, and it settles nothing any more."""
+    here = PreLabelling.objects.exclude(goal=Goal.TAKE_BACK)
+    return begin(here, prelabelling, Goal.TAKE_BACK, by, queue)
+
+
+def begin(
+    ready: JobQuerySet[PreLabelling], prelabelling: PreLabelling, goal: Goal, by: User | None, queue: bool, **told: Any
+) -> bool:
+    """A worker that is at it finds out before it changes anything more: the row is not its own any longer."""
+    this = ready.filter(pk=prelabelling.pk)
     with transaction.atomic():
         changed = this.update(
             goal=goal, state=JobState.QUEUED, error="", ended=None, interruptions=0, stop_asked=False, done=0,
-            total=0, **told,
+            total=0, started=None, **told,
         )  # fmt: skip
         if changed:
             prelabelling.refresh_from_db()
@@ -202,7 +210,6 @@ def take_up() -> None:
             end(prelabelling, JobState.INTERRUPTED, "Its worker died again and again. Look at the log.")
         else:
             enqueue(prelabelling)
-    applying.take_back_again()
 
 
 # --- Carried out
@@ -240,7 +247,7 @@ def carried_out(prelabelling: PreLabelling, progress: Progress) -> tuple[JobStat
 
     with heartbeat(lambda: still_ours(prelabelling), f"Pre-labelling {prelabelling.pk}"):
         if prelabelling.goal == Goal.APPLY:
-            applying.apply(prelabelling, beat)
+            applying.apply(prelabelling, beat, lambda: hold(prelabelling))
         elif prelabelling.goal == Goal.TAKE_BACK:
             applying.take_back(prelabelling, beat)
         else:
@@ -263,6 +270,12 @@ def asked(prelabelling: PreLabelling, beat: Callable[[], None]) -> tuple[str, st
         beat()
         prelabelling.meaning = candidates.count(prelabelling)
     return kind, error
+
+
+def hold(prelabelling: PreLabelling) -> None:
+    """Inside a transaction: nobody takes it back until that is over."""
+    if not still_ours(prelabelling).select_for_update().exists():
+        raise Lost
 
 
 def still_ours(prelabelling: PreLabelling) -> JobQuerySet[PreLabelling]:

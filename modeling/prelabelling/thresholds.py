@@ -74,7 +74,7 @@ def reckon(
     free: Counts = meaning["free"]
     step = step_of(threshold)
     sure = {label: sum(int(n) for k, n, _ in rows if k >= step) for label, rows in free.items()}
-    quota = allowed(sure, meaning["known"], growth)
+    quota = allowed(sure, meaning["known"], growth, meaning.get("standing", {}))
     checks = [(label, right) for label, chance, right in validation if step_of(chance) >= step]
     rows = [
         Row(

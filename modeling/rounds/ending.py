@@ -41,7 +41,7 @@ def judge(one: Round, plan: Plan, judged: Judgement, queue: bool) -> None:
 def conclude(one: Round, state: RoundState, why: str, by: User | None, queue: bool = True) -> None:
     if state == RoundState.ROLLED_BACK:
         for made in to_take_back(one):
-            take_back(made, by, queue)
+            prelabelling.give_up(made, by, queue)
     at, told = one.ended or timezone.now(), one.told or outcome.of(one)  # rolled back later, it came to what it came to
     keep(one, state=state, needs="", why=why.strip(), ended=at, told=told)
     record(f"round {state.label.lower()}", one, by)
@@ -58,12 +58,3 @@ def to_take_back(one: Round) -> Iterator[PreLabelling]:
     last = judging.last_kept(one)
     since = applied.filter(applied__gte=last.dataset.created) if last and last.dataset else applied
     yield from since.select_related("project", "run")
-
-
-def take_back(made: PreLabelling, by: User | None, queue: bool) -> None:
-    """However far it came: one that nobody has settled yet has nothing to give back, and is not settled any more."""
-    if not made.is_over:
-        prelabelling.stop(made, by)
-        made.refresh_from_db()
-    if made.goal == Goal.APPLY:
-        prelabelling.take_back(made, by, queue)

@@ -1,6 +1,7 @@
 """Pure: whether a round is kept, and whether another one would be worth it."""
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Literal, NamedTuple
 
 ENOUGH = 20  # audits of a round's own labels; fewer decide nothing, unless all there are were answered
@@ -8,7 +9,8 @@ AT_ONCE = 8  # audits after which what is plainly wrong need not wait for the ot
 GAIN = 0.01  # macro F1; what is less is nothing that users would notice
 ROUNDS = 2  # in a row without a gain, and another is not worth it
 
-Verdict = Literal["keep", "roll back", "wait"]
+PLAINLY = 3.0  # standard errors: looked at after every answer, two are reached by luck too often
+Verdict = Literal["keep", "roll back", "wait", "ask"]
 
 
 class Difference(NamedTuple):
@@ -45,21 +47,32 @@ def on_holdout(difference: Difference | None) -> Judgement:
     return Judgement("keep", f"It is not worse on the locked test set: {told}.")
 
 
-def by_audit(audited: Audited | None, allowed: float, is_enough: bool = False) -> Judgement:
-    """`is_enough`: nobody will answer more."""
+def by_audit(audited: Audited | None, allowed: float, is_enough: bool = False, labels: int | None = None) -> Judgement:
+    """`is_enough`: nobody will answer more; `labels`: so many there are.
+
+    What is told counts, and not its interval: where a tenth is wrong and a twentieth is allowed, 20 audits let it pass
+    4 times in 10, and 100 audits once in 17. Looked at again and again, only what is plainly too much goes back early.
+    """
     if audited is None or not audited.audits:
         return Judgement("wait", "None of its labels was audited yet.")
     rate, low, high, audits, waiting = audited
     told = (
         f"{rate:.1%} of its labels are wrong (95%: {low:.1%} to {high:.1%}; {counted(audits)}), {allowed:.1%} allowed"
     )
-    if audits >= AT_ONCE and low > allowed:
+    if audits >= AT_ONCE and wilson(rate, audits, PLAINLY)[0] > allowed:
         return Judgement("roll back", f"{told}: more than luck.")
     if waiting and not (is_enough and audits >= ENOUGH):
         return Judgement("wait", f"{told} so far; {waiting:,} more to be answered.")
+    if audits < ENOUGH and (labels is None or audits < labels):
+        return Judgement("ask", f"{told}. So few audits decide nothing: a lead does.")
     if rate <= allowed:
         return Judgement("keep", f"{told}.")
     return Judgement("roll back", f"{told}.")
+
+
+def wilson(rate: float, n: int, z: float) -> tuple[float, float]:
+    middle, spread = rate + z * z / (2 * n), z * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
 
 
 def share_audited(asked: float, settles: int) -> float:

@@ -28,6 +28,13 @@ def difference(one: Round) -> guards.Difference | None:
     return None
 
 
+def is_compared(one: Round) -> bool:
+    """Whether what both models were measured on is the same, once both are."""
+    if not one.evaluation or not one.rival or not (one.evaluation.measured and one.rival.measured):
+        return True
+    return difference(one) is not None
+
+
 def of_audits(made: PreLabelling) -> guards.Audited | None:
     return in_short(audited.read(made))
 

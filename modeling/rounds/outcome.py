@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Sum
 from django.utils import timezone
 
-from annotate.models import LabelSource, Review, Tally, Vote
+from annotate.models import LabelSource, Review, Tally, VoteTally
 from modeling.models import Evaluation, PreLabelling, Round
 
 
@@ -18,7 +18,7 @@ def of(one: Round) -> dict[str, Any]:
         "wrong": wrong_in(one),
         "macro_f1": macro_f1(one.evaluation),
         "settled": sum(made.result.get("settled", {}).values()) if made else 0,
-        "money": spent(one, since, until),
+        **money(one),
         "machine_hours": machine_hours(one),
         "people_hours": people_hours(one, since, until),
     }
@@ -51,11 +51,12 @@ def wrong_in(one: Round) -> dict[str, float] | None:
     return {"value": wrong["posts"] / posts, "low": wrong["low"] / posts, "high": wrong["high"] / posts}
 
 
-def spent(one: Round, since: datetime, until: datetime) -> float | None:
-    """At providers. None where nobody knows the price of any vote."""
-    votes = Vote.objects.filter(post__project=one.project, created__gt=since, created__lte=until)
-    cost = votes.aggregate(n=Sum("cost"))["n"]
-    return None if cost is None else float(cost)
+def money(one: Round) -> dict[str, float]:
+    """What votes have cost since the last round was over: all of it, less what stood on its record."""
+    voters = one.project.voters.values("pk")
+    spent = float(VoteTally.objects.filter(voter_id__in=voters).aggregate(n=Sum("cost"))["n"] or 0)
+    last = one.project.rounds.filter(number__lt=one.number, ended__isnull=False).order_by("-number").first()
+    return {"money": round(spent - (last.told.get("spent") or 0 if last else 0), 6), "spent": round(spent, 6)}
 
 
 def machine_hours(one: Round) -> float:

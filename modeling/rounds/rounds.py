@@ -4,6 +4,7 @@
 because a worker may die before it calls, and because people answer without telling anybody.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,11 +17,22 @@ from annotate.models import Project, User
 from modeling.datasets import asking as recipes
 from modeling.datasets import dataset as freezing
 from modeling.evaluation import evaluating
-from modeling.models import Dataset, DatasetState, Evaluation, Needs, PreLabelling, Round, RoundState, Run
+from modeling.models import (
+    Dataset,
+    DatasetState,
+    Evaluation,
+    Goal,
+    JobState,
+    Needs,
+    PreLabelling,
+    Round,
+    RoundState,
+    Run,
+)
 from modeling.prelabelling import prelabelling
 from modeling.training import runner, starting, training_presets
 
-from . import steps
+from . import judging, steps
 from .ending import conclude, record
 from .plan import Plan
 from .steps import Trouble
@@ -88,12 +100,14 @@ def halt(one: Round, by: User | None) -> None:
     for evaluation in (one.evaluation, one.rival):
         if evaluation and not evaluation.is_over:
             evaluating.stop(evaluation, by)
-    if one.prelabelling and not one.prelabelling.is_over:
+    if one.prelabelling and not one.prelabelling.is_over and one.prelabelling.goal != Goal.TAKE_BACK:
         prelabelling.stop(one.prelabelling, by)
 
 
 def resume(one: Round, by: User | None = None, queue: bool = True) -> bool:
-    """From where it stopped. What failed is tried again."""
+    """From where it stopped. What failed is tried again. Not while a step is still stopping."""
+    if is_stopping(one):
+        return False
     over = Round.objects.filter(pk=one.pk, state__in=[RoundState.STOPPED, RoundState.HELD_UP])
     with transaction.atomic():
         changed = over.update(state=RoundState.RUNNING, needs="", why="")
@@ -105,11 +119,19 @@ def resume(one: Round, by: User | None = None, queue: bool = True) -> bool:
     return bool(changed)
 
 
+def is_stopping(one: Round) -> bool:
+    steps_of = [one.run, one.evaluation, one.rival, one.prelabelling]
+    return any(step is not None and step.stop_asked and step.state == JobState.RUNNING for step in steps_of)
+
+
 def again(one: Round, by: User | None) -> None:
     if one.dataset and one.dataset.state in (DatasetState.FAILED, DatasetState.CANCELLED):
         Round.objects.filter(pk=one.pk).update(dataset=None)  # nothing is left of it but its name, which is free again
     if one.run:
         runner.resume(one.run, by)
+    if not judging.is_compared(one):  # posts had to go between the one and the other: both are asked about what is left
+        Round.objects.filter(pk=one.pk).update(evaluation=None, rival=None)
+        return
     for evaluation in (one.evaluation, one.rival):
         if evaluation:
             evaluating.resume(evaluation, by)
@@ -135,6 +157,9 @@ def advance(pk: int | None, queue: bool = True) -> None:
         starting.NotUnderstood, recipes.NotUnderstood, ValueError,
     ) as trouble:  # fmt: skip
         hold_up(pk, str(trouble))
+    except Exception:
+        logging.getLogger(__name__).exception("Round %s broke off.", pk)
+        hold_up(pk, "It broke off. What is done stands: look at the log, then resume it.")
 
 
 def take_up() -> None:

@@ -31,6 +31,10 @@ BROKEN = {
     "failed": "failed", "interrupted": "was interrupted", "stopped": "was stopped", "away": "is on another machine",
     "cancelled": "was stopped",
 }  # fmt: skip
+NOT_COMPARED = (
+    "The two models were not measured on the same posts, or on too few to tell them apart: some had to go meanwhile. "
+    "Resume it, and both are asked about those that are left."
+)
 NO_AUDITS = "None of its labels was audited, so no rule can say whether it is kept."
 T = TypeVar("T")
 
@@ -48,11 +52,22 @@ def move_on(one: Round, queue: bool) -> None:
 
 def froze(one: Round, plan: Plan, queue: bool) -> bool:
     if one.dataset is None:
+        if going_back(one):
+            return False
         recipe = recipes.recipe_of(one.project, "", dict(plan.frozen))
         name = free_name(one)
         keep(one, dataset=freezing.ask(one.project, one.by, name, recipe, queue=queue))
         return False
     return over(one.dataset.state, DatasetState.FROZEN, f"Freezing {one.dataset}", one.dataset.error)
+
+
+def going_back(one: Round) -> bool:
+    """Labels that are being taken back must not be learnt from again."""
+    left = one.project.prelabellings.filter(goal=Goal.TAKE_BACK).exclude(state=JobState.DONE)
+    broken = left.filter(state__in=prelabelling.MAY_RESUME).first()
+    if broken:
+        raise Trouble(f"{broken} did not take all its labels back: resume it on its page, then this.")
+    return left.exists()
 
 
 def free_name(one: Round) -> str:
@@ -93,6 +108,8 @@ def measured(one: Round, plan: Plan, queue: bool) -> bool:
 
 
 def held_against_the_last(one: Round, plan: Plan, queue: bool) -> bool:
+    if not judging.is_compared(one):
+        raise Trouble(NOT_COMPARED)
     judged = guards.on_holdout(judging.difference(one))
     if judged.verdict == "keep":
         return True
@@ -124,13 +141,23 @@ def pre_labelled(one: Round, plan: Plan, queue: bool) -> bool:
 
 def settle_by_itself(one: Round, plan: Plan, queue: bool) -> bool:
     """Where nobody wants to be asked, and no more is expected to be wrong than is allowed."""
-    made = known(one.prelabelling)
-    expected = told.reckoned(made).wrong_share
-    if plan.unattended and (expected is None or expected <= plan.error_allowed):
+    if plan.unattended and few_are_wrong(one, plan):
         settle(one, None, queue)
         return False
     wait_for(one, Needs.WORD)
     return False
+
+
+def few_are_wrong(one: Round, plan: Plan) -> bool:
+    """By what its model says, calibrated, and by its mistakes on the validation split where it was as sure."""
+    made = known(one.prelabelling)
+    found = told.reckoned(made)
+    if not found.settled:
+        return True
+    checked = found.on_validation.rate if found.on_validation else None
+    if made.temperature is None or checked is None or found.wrong_share is None:
+        return False
+    return max(checked, found.wrong_share) <= plan.error_allowed
 
 
 def settle(one: Round, by: User | None, queue: bool = True, threshold: float | None = None) -> bool:
@@ -154,7 +181,10 @@ def reviewed(one: Round, plan: Plan, queue: bool) -> bool:
     if audits is None:  # settled on its own page with none to be drawn, or nobody could tell of any
         wait_for(one, Needs.VERDICT, NO_AUDITS)
         return False
-    judged = guards.by_audit(audits, plan.error_allowed, one.enough)
+    judged = guards.by_audit(audits, plan.error_allowed, one.enough, settled)
+    if judged.verdict == "ask":
+        wait_for(one, Needs.VERDICT, judged.words)
+        return False
     if judged.verdict == "roll back":
         judge(one, plan, judged, queue)
         return False

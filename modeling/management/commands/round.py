@@ -3,12 +3,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate.models import Project
-from modeling.models import Dataset, Evaluation, PreLabelling, Round, RoundState, Run
-from modeling.rounds import rounds, told
+from modeling.models import Dataset, Evaluation, Needs, PreLabelling, Round, RoundState, Run
+from modeling.rounds import rounds, steps, told
 from modeling.rounds.plan import Plan
 from modeling.training import training_presets
 
 from .train import setting
+
+PLANNED = {"threshold": "threshold", "growth": "growth", "audit_rate": "audit_rate", "doubts": "doubts",
+           "error_allowed": "error_allowed", "recipe": "recipe", "base": "base"}  # fmt: skip
 
 
 class Command(BaseCommand):
@@ -63,7 +66,12 @@ class Command(BaseCommand):
                 raise CommandError(str(refusal)) from refusal
         if options["enough"]:
             rounds.go_on(one, None, queue=False)
-        if options["yes"]:
+        if given := [name for name in PLANNED if options[name] != getattr(Plan(), PLANNED[name])]:
+            told = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise CommandError(f"{one} is under way, and its plan stands: {told} can be given for the next one.")
+        if options["yes"] and one.needs == Needs.WORD:
+            if not steps.few_are_wrong(one, Plan.from_json(one.plan)):
+                raise CommandError("Too much of it should be wrong, or nobody can tell how much: settle on its page.")
             rounds.settle(one, None, queue=False)
         rounds.resume(one, None, queue=False)
         return one
