@@ -68,7 +68,8 @@ class VoterForm(forms.Form):
     required = forms.BooleanField(
         required=False,
         label="Required: no label settles before it has voted",
-        help_text="A voter that is not required is heard where it has voted, and never waited for.",
+        help_text="A voter that is not required is heard where it has voted, and never waited for. One that is asked "
+        "in the words of its training is never required: consensus does not hear it.",
     )
     prompt = forms.CharField(
         help_text="Filled in for each post: " + ", ".join(f"${hole}" for hole in prompt.HOLES),

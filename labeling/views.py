@@ -18,6 +18,8 @@ from .standings import answers_of, standing_of, standings
 from .voting import CONCURRENCY
 from .watching import recent, watch
 
+UNHEARD = "It votes, and consensus does not hear it: it learnt from these voters."
+AGAIN = "its votes count again. It is not required until you say so."
 form_page = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -55,7 +57,7 @@ def voter(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     shown = get_object_or_404(project.voters.select_related("project"), pk=pk)
     context = {
         "project": project, "voter": shown, "standing": standing_of(shown), "slices": answers_of(shown),
-        "usual": CONCURRENCY, "wordings": wording.kept(shown),
+        "usual": CONCURRENCY, "wordings": wording.kept(shown), "unheard": "" if shown.heard else UNHEARD,
     }  # fmt: skip
     return render(request, "labeling/voter.html", context)
 
@@ -81,7 +83,8 @@ def voter_edit(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 def voter_return(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     back = get_object_or_404(project.voters, pk=pk)
     if voters.bring_back(back, me(request)):
-        messages.success(request, f"{back.name} is back: its votes count again. It is not required until you say so.")
+        told = AGAIN if back.heard else f"it may be asked again. {UNHEARD}"
+        messages.success(request, f"{back.name} is back: {told}")
     return redirect("voter", project.slug, pk)
 
 

@@ -42,6 +42,12 @@ class Makeup:
     def fingerprint(self) -> str:
         return Voter.fingerprint_of(self.provider, self.model, self.parameters, self.prompt)
 
+    @property
+    def is_ours(self) -> bool:
+        """Asked in the words of a training here, it learnt from the voters that consensus hears. Heard beside them, it
+        would say once more what they said, and label what models are measured on."""
+        return bool(self.parameters.get("words"))
+
 
 def tidy(text: str) -> str:
     """Browsers send line ends of their own."""
@@ -96,7 +102,7 @@ def stored(
     voter = Voter.objects.create(
         project=project, name=free_name(project, name or makeup.model), provider=makeup.provider, model=makeup.model,
         parameters=makeup.parameters, prompt=makeup.prompt, fingerprint=makeup.fingerprint,
-        required=required, limits=dict(limits or {}),
+        required=required and not makeup.is_ours, heard=not makeup.is_ours, limits=dict(limits or {}),
     )  # fmt: skip
     return voter, True
 
@@ -125,7 +131,9 @@ def retire(voter: Voter, heir: Voter) -> None:
 
 
 def seat_again(voter: Voter, required: bool, limits: Mapping[str, int]) -> None:
-    Voter.objects.filter(pk=voter.pk).update(required=required, limits=dict(limits), retired=None)
+    heard = is_heard(voter)
+    new = {"required": required and heard, "heard": heard, "limits": dict(limits), "retired": None}
+    Voter.objects.filter(pk=voter.pk).update(**new)
     Replacement.objects.filter(voter=voter).delete()
     voter.refresh_from_db()
 
@@ -142,18 +150,25 @@ def bring_back(voter: Voter, by: User | None, *, required: bool = False) -> bool
     return True
 
 
+def is_heard(voter: Voter) -> bool:
+    """Who was heard before this was known of it is no longer, once it is changed or brought back."""
+    return voter.heard and not voter.parameters.get("words")
+
+
 def settle_anew(voter: Voter) -> None:
     async_task("annotate.tasks.settle_project", voter.project_id)
 
 
 def change(voter: Voter, by: User | None, name: str, required: bool, limits: Mapping[str, int]) -> Voter:
-    new = {"name": name, "required": required and not voter.retired, "limits": dict(limits)}
+    heard = is_heard(voter)
+    required = required and heard and not voter.retired
+    new = {"name": name, "required": required, "heard": heard, "limits": dict(limits)}
     changed = [field for field, value in new.items() if getattr(voter, field) != value]
     if not changed:
         return voter
     Voter.objects.filter(pk=voter.pk).update(**{field: new[field] for field in changed})
     Event.record("voter changed", user=by, project=voter.project, name=name, changed=changed)
-    if "required" in changed and not required:  # posts may have waited for this voter alone
+    if "heard" in changed or ("required" in changed and not required):  # posts may have waited for this voter alone
         settle_anew(voter)
     voter.refresh_from_db()
     return voter

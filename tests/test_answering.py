@@ -20,7 +20,7 @@ from PIL import Image as Picture
 from annotate import images
 from annotate.models import Image, Project, Role, User
 from modeling import tasks
-from modeling.answering import claims, nearest, questions, serving, speaker, told, waiting
+from modeling.answering import claims, folders, nearest, questions, serving, speaker, told, waiting
 from modeling.gpu.hashing import hash_of
 from modeling.models import Answerer, Dataset, Evaluation, Question, Reply, ReplyState, Run, RunState
 from modeling.training import run_folder
@@ -33,17 +33,17 @@ pytestmark = pytest.mark.django_db
 SPEAKER = """
 import json, os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
-with (folder / "starts").open("a") as file: file.write("x")
+with (folder.parent / "starts").open("a") as file: file.write("x")
 def tell(**told): print(json.dumps(told), flush=True)
-if (folder.parent / "cannot").exists():
+if (folder.parent.parent / "cannot").exists():
     tell(failed="There is no such base."); raise SystemExit(1)
 tell(ready=["bearish", "neutral", "bullish"])
 for line in sys.stdin:
     for post in json.loads(line):
         words = post["user"]
         if "DIE" in words: os.kill(os.getpid(), signal.SIGKILL)
-        if "ONCE" in words and not (folder / "died").exists():
-            (folder / "died").touch(); os._exit(1)
+        if "ONCE" in words and not (folder.parent / "died").exists():
+            (folder.parent / "died").touch(); os._exit(1)
         if "BAD" in words: tell(number=post["number"], error="The picture cannot be read."); continue
         picture = (folder / post["image"]).stat().st_size if post["image"] else 0
         tell(number=post["number"], scores=[-5.0, -1.0 - (picture > 0), -0.5 if "moon" in words else -9.0])
@@ -166,7 +166,7 @@ def test_a_picture_is_shown_and_nothing_of_it_is_left(lead, run, speaks, project
     [one] = told.told(told.replies_to(batch))
     assert one.reply.scores[1] == -2  # the program saw its bytes
     assert Question.objects.get().picture is None
-    assert not (speaks / str(run.pk) / "images").exists()
+    assert not [path for path in (speaks / str(run.pk)).iterdir() if path.is_dir()]
 
 
 def test_a_post_that_cannot_be_asked_about_leaves_the_others_their_answers(lead, run, speaks):
@@ -283,6 +283,35 @@ def test_a_killed_process_leaves_nobody_behind_and_the_worker_goes_on(lead, run,
     assert said(batch) == [("answered", "bullish")]
     assert len(began) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in began)
+
+
+def test_two_workers_on_one_disk_keep_to_their_own_pictures(lead, run, speaks, project):
+    """Summoned at the same moment, both hold posts of one run."""
+    one, other = (speaker.Speaker(run, Answerer.objects.create()) for _ in range(2))
+    try:
+        questions.ask(project, lead, [questions.post_of("gm", picture())], [run])
+        [reply] = claims.claim(Answerer.objects.latest("pk"), run.pk, 9)
+        shown = one.folder / one.laid(reply.question)
+        third = speaker.Speaker(run, Answerer.objects.create())
+        third.stop()
+        other.stop()
+        assert shown.exists()
+    finally:
+        one.stop()
+        other.stop()
+    assert not shown.exists()
+
+
+def test_what_a_killed_worker_left_on_the_disk_is_gone_within_minutes(lead, run, speaks, project):
+    at_work, killed = (folders.folder_of(run, Answerer.objects.create()) for _ in range(2))
+    for folder in (at_work, killed):
+        speaker.write(run, folder)
+        (folder / "images" / "1.png").write_bytes(picture())
+    folders.forget_left()
+    assert killed.exists()  # it may be alive
+    Answerer.objects.filter(pk=int(killed.name)).update(heartbeat=timezone.now() - timedelta(minutes=6))
+    tasks.every_minute()
+    assert (at_work.exists(), killed.exists()) == (True, False)
 
 
 # --- A worker comes, and goes
@@ -524,8 +553,9 @@ def test_whoever_waits_long_is_told_why(lead, run, project):
 
 
 def test_a_line_of_the_folder_tells_no_answer(lead, run, speaks):
-    speaker.write(run, speaker.folder_of(run))
-    config = json.loads((speaks / str(run.pk) / "config.json").read_text())
+    folder = folders.folder_of(run, Answerer.objects.create())
+    speaker.write(run, folder)
+    config = json.loads((folder / "config.json").read_text())
     assert config["model"].endswith("base")
-    assert json.loads((speaks / str(run.pk) / "labels.json").read_text())[0]["name"] == "bearish"
-    assert not (speaks / str(run.pk) / "posts").exists()
+    assert json.loads((folder / "labels.json").read_text())[0]["name"] == "bearish"
+    assert not (folder / "posts").exists()

@@ -103,6 +103,19 @@ class TestList:
         assert counts[0] == counts[1]
 
 
+# --- Used
+
+
+def test_once_it_is_fitted_and_has_a_point_it_can_pre_label(client, fitted):
+    there = f"/p/memes/prelabellings/new?cascade={fitted.pk}"
+    assert there not in page(client, f"{HERE}/{fitted.pk}")
+    use(fitted, 0.6)
+    assert there in page(client, f"{HERE}/{fitted.pk}")
+    assert f'value="cascade-{fitted.pk}" selected' in page(client, there)
+    Cascade.objects.update(state=CascadeState.QUEUED)
+    assert there not in page(client, f"{HERE}/{fitted.pk}")
+
+
 # --- A new one
 
 

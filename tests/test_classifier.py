@@ -3,13 +3,15 @@
 import json
 import math
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
-from annotate.models import Role
+from annotate.models import Role, Vote
+from modeling.cascade import choosing
 from modeling.chat import Chat
 from modeling.datasets.items import items
 from modeling.datasets.recipe import Recipe
@@ -17,6 +19,7 @@ from modeling.evaluation import evaluating, predictors
 from modeling.evaluation.folder import asked_how
 from modeling.evaluation.predictors import Predictor
 from modeling.models import Dataset, Evaluation, JobState, Run, RunState
+from modeling.prelabelling import prelabelling
 from modeling.training import bundle, estimates, results, run_folder, runner, starting, training_presets
 from tests import run_folders
 from tests.drawn_breeds import LABELS, QUICK, drawn, make_run
@@ -34,6 +37,7 @@ from safetensors.torch import load_file  # noqa: E402
 from modeling.gpu import classifier, classifier_tiny, predict, train  # noqa: E402
 from modeling.gpu.classifier_training import PictureTrainer, picture_loss  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
+from modeling.gpu.hashing import hash_of  # noqa: E402
 from modeling.gpu.picture_changes import changed, strongly_changed, thinned  # noqa: E402
 from modeling.gpu.predict import NEVER  # noqa: E402
 from modeling.gpu.progress import STOP, Progress  # noqa: E402
@@ -270,6 +274,105 @@ def test_it_is_not_asked_as_models_that_read_are(tmp_path):
     assert "with the bits that it has" in told(folder, "failed")[-1]["error"]
 
 
+# --- Taken as it is
+
+
+THEIRS = ["tabby", FEW[1].upper().replace(" ", "_"), FEW[0]]  # they do not know our third
+
+
+def test_a_checkpoint_taken_as_it_is_answers_as_it_did(tmp_path):
+    base = saved(tmp_path / "base", THEIRS)
+    folder = few(tmp_path / "run", model=str(base), as_is=True)
+    train.main(folder)
+    one, other = (load_file(path / "model.safetensors") for path in (base, folder / "adapter"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    held = posts_of(folder, "validation")
+    rows = asked(to_ask(folder, held, adapter=str(folder / "adapter")))
+    assert rows == asked(to_ask(few(tmp_path / "plain", model=str(base)), held))
+    assert all(row[2] == classifier.UNKNOWN for row in rows)
+    [line] = told(folder, "evaluation")
+    right = [FEW[max(range(3), key=row.__getitem__)] == post["label"] for row, post in zip(rows, held, strict=True)]
+    assert (line["step"], line["accuracy"]) == (0, pytest.approx(sum(right) / len(right)))
+    assert 0 < line["loss"] < 40  # also where the right label is one that it does not know
+
+
+def test_the_receipt_says_that_nothing_was_trained(tmp_path):
+    folder = few(tmp_path / "run", model=str(saved(tmp_path / "base", THEIRS)), as_is=True)
+    train.main(folder)
+    said = receipt(folder)
+    assert said["method"] == "as it is, nothing was trained"
+    assert (said["steps"], said["trained"], said["parameters"]["trained"]) == (0, {}, 0)
+    assert said["parameters"]["all"] > 0
+    assert said["adapter"] == hash_of(folder / "adapter")
+    assert told(folder)[-1]["kind"] == "done"
+    assert not told(folder, "step")
+    names = {path.name for path in (folder / "adapter").iterdir()}
+    assert names == {"config.json", "model.safetensors", "preprocessor_config.json", "classifier.json"}
+
+
+def test_of_a_post_without_a_picture_it_says_how_common_each_label_is(tmp_path):
+    folder = few(tmp_path / "run", model=str(saved(tmp_path / "base", THEIRS)), as_is=True)
+    posts = posts_of(folder, "train")
+    run_folders.write_posts(folder, "train", [post | {"label": FEW[0], "image": ""} for post in posts])
+    run_folders.write_posts(folder, "validation", [])
+    train.main(folder)
+    assert not told(folder, "evaluation")
+    assert receipt(folder)["best"] == {"macro_f1": None, "step": 0}
+    [row] = asked(to_ask(folder, [{**posts[0], "image": ""}], adapter=str(folder / "adapter")))
+    assert [math.exp(value) for value in row] == pytest.approx([25 / 27, 1 / 27, 1 / 27], abs=1e-5)
+
+
+def test_what_a_run_made_elsewhere_sees_pictures_as_it_did_there(tmp_path):
+    first = few(tmp_path / "first")
+    train.main(first)
+    second = few(tmp_path / "second", model=str(first / "adapter"), as_is=True)
+    train.main(second)
+    held = posts_of(first, "validation")
+    rows = [asked(to_ask(folder, held, adapter=str(folder / "adapter"))) for folder in (first, second)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(("names", "sentence"), [
+    (["tabby", "tiger"], "knows none of this project's 3 labels by name; it knows tabby, tiger"),
+    (["tabby", FEW[0]], "knows 1 of this project's 3 labels"),
+])  # fmt: skip
+def test_a_checkpoint_of_other_labels_is_not_taken(names, sentence, tmp_path):
+    assert sentence in fails(few(tmp_path / "run", model=str(saved(tmp_path / "base", names)), as_is=True))
+
+
+def test_a_checkpoint_without_a_head_is_not_taken(tmp_path):
+    """Drawn at random, its head would answer all the same."""
+    base = saved(tmp_path / "base", list(FEW))
+    from safetensors.torch import save_file
+
+    weights = load_file(base / "model.safetensors")
+    rest = {name: weight for name, weight in weights.items() if not name.startswith("classifier.")}
+    save_file(rest, base / "model.safetensors", {"format": "pt"})
+    assert "lacks 2 of the" in fails(few(tmp_path / "run", model=str(base), as_is=True))
+    train.main(few(tmp_path / "trained", model=str(base)))  # which begins with a new one anyway
+
+
+def test_asked_to_stop_it_stops_and_goes_on(tmp_path, monkeypatch):
+    folder = few(tmp_path / "run", model=str(saved(tmp_path / "base", THEIRS)), as_is=True)
+    (folder / STOP).touch()
+    train.main(folder)
+    assert told(folder)[-1]["kind"] == "stopped"
+    assert not (folder / "receipt.json").exists()
+    (folder / STOP).unlink()
+    train.main(folder)
+    assert told(folder)[-1]["kind"] == "done"
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"method": "lora", "model": "tiny"}, "Only an image classifier is taken as it is"),
+    ({"cards": 2}, "takes one card"),
+])  # fmt: skip
+def test_only_a_classifier_is_taken_as_it_is(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Config.from_json({**QUICK, "as_is": True, **given})
+
+
 # --- What is no classifier
 
 
@@ -484,6 +587,13 @@ def test_posts_say_whose_their_label_is(dataset):
     assert run_folder.told(chat, replace(item, label_source="model"))["by_model"] is True
 
 
+def sent_by(form: Any) -> dict[str, Any]:
+    """As a browser sends it: without the boxes that are not ticked."""
+    shown = {field.html_name: field.value() for group in (form.base, *form.groups)
+             for field in (*group.plain, *group.folded)}  # fmt: skip
+    return {name: value for name, value in shown.items() if value not in ("false", None)}
+
+
 def test_the_page_asks_nothing_about_words(dataset, client):
     client.force_login(make_member(dataset.project, Role.ADMIN, "ada"))
     new = f"/p/{dataset.project.slug}/runs/new"
@@ -492,10 +602,7 @@ def test_the_page_asks_nothing_about_words(dataset, client):
     assert 'name="max_pixels"' not in page
     assert 'name="lr"' in page
     assert 'name="rank"' in client.get(f"{new}?recipe=tiny").content.decode()
-    shown = client.get(f"{new}?recipe=classifier-tiny").context["form"]
-    sent = {field.html_name: field.value() for group in (shown.base, *shown.groups)
-            for field in (*group.plain, *group.folded)}  # fmt: skip
-    sent = {name: value for name, value in sent.items() if value not in ("false", None)}
+    sent = sent_by(client.get(f"{new}?recipe=classifier-tiny").context["form"])
     answer = client.post(
         new, {**sent, "dataset": dataset.name, "recipe": "classifier-tiny", "whole": "1", "lr": "0.002"}
     )
@@ -513,4 +620,81 @@ def test_what_is_not_known_of_a_classifier_is_not_reckoned(dataset):
     assert estimates.left_out(100, 90) == [
         "10 of 100 posts have no picture, and are left out: asked about such a post, it only knows how common each "
         "label was."
+    ]
+
+
+CATS = ["tabby", "GINGER_", "grey"]  # of ours it does not know siamese
+
+
+def by_command(dataset: Dataset, base: Path) -> Run:
+    call_command("train", project=dataset.project.slug, dataset=dataset.name, recipe="classifier", base=str(base),
+                 set=["as_is=true"], stdout=StringIO())  # fmt: skip
+    return Run.objects.latest("pk")
+
+
+def bring_in_new(dataset: Dataset, folder: Path) -> None:
+    """Without a label; the last without a picture."""
+    (folder / "new").mkdir()
+    painted("grey", 99).save(folder / "new/one.png")
+    rows = [{"id": "new one", "image": "one.png"}, {"id": "new blind", "text": "no picture of it"}]
+    (folder / "new/posts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    call_command("import_posts", str(folder / "new/posts.jsonl"), project=dataset.project.slug)
+
+
+def test_a_checkpoint_as_it_is_votes_and_begins_a_cascade(dataset, tmp_path):
+    base = saved(tmp_path / "base", CATS)
+    run = by_command(dataset, base)
+    assert (run.state, run.step, run.steps, run.config["as_is"]) == (RunState.DONE, 0, 0, True), run.error
+    assert run.scores["accuracy"] >= 0
+    assert results.fetched(run)
+
+    asked = evaluated(dataset, predictors.named(dataset.project, f"run-{run.pk}"))
+    as_base = evaluated(dataset, Predictor("base", model=str(base), recipe="classifier"))
+    assert (asked.state, as_base.state) == (JobState.DONE, JobState.DONE), asked.error + as_base.error
+    ours, theirs = (list(one.predictions.order_by("item").values_list("item", "scores")) for one in (asked, as_base))
+    assert len(ours) == 24 + run.receipt["posts"]["validation"]["posts"]  # the latter to calibrate on
+    assert ours == theirs
+
+    bring_in_new(dataset, tmp_path)
+    made = prelabelling.ask(dataset.project, None, run, queue=False)
+    assert prelabelling.carry_out(made)
+    made.refresh_from_db()
+    assert made.state == JobState.DONE, made.error
+    votes = {vote.post.external_id: vote for vote in Vote.objects.filter(voter=made.voter).select_related("post")}
+    assert (made.voter.name, votes.keys()) == (str(run), {"new one", "new blind"})
+    for vote in votes.values():
+        assert vote.probabilities.keys() == set(COLOURS)
+        assert sum(vote.probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert votes["new one"].probabilities["siamese"] == 0
+    assert votes["new blind"].probabilities["siamese"] > 0
+    assert run in [stage.stage for stage in choosing.firsts(dataset.project)]
+
+
+def test_the_page_offers_it_of_classifiers_alone_and_reckons_no_training(dataset, client):
+    client.force_login(make_member(dataset.project, Role.ADMIN, "ada"))
+    new = f"/p/{dataset.project.slug}/runs/new"
+    assert 'name="as_is"' not in client.get(f"{new}?recipe=tiny").content.decode()
+    assert "As it is, without training" in client.get(f"{new}?recipe=classifier").content.decode()
+    page = client.get(f"{new}?recipe=classifier-tiny&as_is=true").content.decode()
+    assert "Nothing is trained" in page
+    assert "about a minute" not in page
+    refused = client.get(f"{new}?recipe=tiny&as_is=true").content.decode()
+    assert "Only an image classifier is taken as it is" in refused
+    sent = sent_by(client.get(f"{new}?recipe=classifier").context["form"])
+    answer = client.post(new, {**sent, "dataset": dataset.name, "recipe": "classifier", "whole": "1", "as_is": "on"})
+    assert answer.status_code == 302, answer.context["form"].problems
+    run = Run.objects.get()
+    assert run.config["as_is"] is True
+    Run.objects.filter(pk=run.pk).update(state=RunState.DONE, receipt={"method": "as it is, nothing was trained"})
+    told = client.get(f"/p/{dataset.project.slug}/runs/{run.pk}").content.decode()
+    assert "as it is, nothing was trained" in told
+    assert "data-curves" not in told
+
+
+def test_of_what_is_taken_as_it_is_no_post_is_left_out(dataset):
+    config = training_presets.named("classifier").configured(as_is=True)
+    told = estimates.told(config, dataset)
+    assert (told.is_as_it_is, told.made, told.cards) == (True, None, [])
+    assert estimates.unseen(100, 90) == [
+        "10 of 100 posts have no picture: asked about such a post, it only knows how common each label is."
     ]

@@ -10,6 +10,7 @@ import openai
 import pytest
 from django.db import connections
 from django.test import Client
+from django.utils import timezone
 
 from annotate.models import ApiToken, Role
 from labeling import answers
@@ -18,7 +19,7 @@ from labeling.providers import openai_chat
 from labeling.providers.logprobs import label_probabilities
 from modeling import openai_form, tasks
 from modeling.answering import questions
-from modeling.models import Question
+from modeling.models import Question, Reply, Run
 from modeling.openai_form import NotUnderstood
 
 from .make import make_member, make_project
@@ -204,7 +205,15 @@ def test_a_post_with_its_picture_is_labelled(site, run, project):  # noqa: F811
     [token] = named.choices[0].logprobs.content
     assert token.token == named.choices[0].message.content == "neutral"
     assert {other.token for other in token.top_logprobs} == set(LABELS)
-    assert not Question.objects.exists()
+    nothing_is_left_of(*Question.objects.all())
+
+
+def nothing_is_left_of(*asked: Question):
+    """But that somebody asked, and when."""
+    assert asked
+    assert not Reply.objects.exists()
+    for one in asked:
+        assert (one.text, one.picture, one.picture_format, one.fingerprint, one.thumbnail) == ("", None, "", None, None)
 
 
 def test_it_is_streamed_in_one_piece(site, run):  # noqa: F811
@@ -264,6 +273,40 @@ def test_too_fast_is_told_as_they_tell_it(site, run, monkeypatch):  # noqa: F811
     assert refusal.value.response.headers["retry-after"] == "7"
 
 
+def test_what_was_answered_counts_still_and_a_picture_too_many_is_not_looked_at(site, run, lead, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(questions, "A_MINUTE", 2)
+    for words in ("gm", "to the moon"):
+        ask(site, run, text(words), image(data_url()))
+    nothing_is_left_of(*Question.objects.all())
+    monkeypatch.setattr(questions, "looked_at", lambda _: pytest.fail("It was looked at."))
+    with pytest.raises(openai.RateLimitError, match="more than 2 posts a minute"):
+        ask(site, run, text("gm"), image(data_url()))
+    with pytest.raises(questions.TooMany):  # by whatever way
+        questions.ask(run.project, lead, [questions.post_of("gm")], [run])
+    assert Question.objects.count() == 2
+
+
+def test_after_an_hour_it_is_not_known_that_anybody_asked(site, run):  # noqa: F811
+    ask(site, run, text("gm"))
+    Question.objects.update(asked=timezone.now() - questions.KEPT)
+    questions.take_up()
+    assert not Question.objects.exists()
+
+
+@pytest.mark.parametrize("when", ["heed_limits", "wait"])  # before it is asked, and after
+def test_a_run_that_is_deleted_meanwhile_is_told_in_their_form(site, run, monkeypatch, when):  # noqa: F811
+    before = getattr(questions, when)
+
+    def deleted(*args):
+        Run.objects.filter(pk=run.pk).delete()
+        return before(*args)
+
+    monkeypatch.setattr(questions, when, deleted)
+    with pytest.raises(openai.NotFoundError, match="was deleted") as refusal:
+        ask(site, run, text("gm"))
+    assert refusal.value.code == "model_not_found"
+
+
 def too_many(*_):
     raise questions.TooMany("Not so fast.", 7)
 
@@ -275,7 +318,7 @@ def test_where_no_worker_comes_it_is_told_and_withdrawn(client_of, lead, run, mo
         ask(client_of(lead), run, text("gm"))
     assert (refusal.value.status_code, refusal.value.code) == (503, "not_ready")
     assert int(refusal.value.response.headers["retry-after"]) > 0
-    assert not Question.objects.exists()
+    nothing_is_left_of(*Question.objects.all())
 
 
 # --- As the voter of another site

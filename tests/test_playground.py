@@ -196,6 +196,17 @@ def test_many_posts_as_json(client, api, run, at_once):  # noqa: F811
     assert bare["answers"][0]["label"] == "bullish"
 
 
+@pytest.mark.parametrize("as_form", [True, False])
+def test_a_picture_too_many_is_not_looked_at(client, api, at_once, monkeypatch, as_form):
+    monkeypatch.setattr(questions, "A_MINUTE", 1)
+    assert client.post(api, {"text": "gm"}).status_code == 200
+    monkeypatch.setattr(questions, "looked_at", lambda _: pytest.fail("It was looked at."))
+    encoded = base64.b64encode(picture()).decode()
+    body = {"picture": upload(picture())} if as_form else json.dumps([{"picture_base64": encoded}])
+    response = client.post(api, body, **({} if as_form else {"content_type": "application/json"}))
+    assert (response.status_code, int(response.headers["Retry-After"]) > 0) == (429, True)
+
+
 def test_what_takes_long_is_fetched_later(client, api, project, monkeypatch):  # noqa: F811
     monkeypatch.setattr(questions, "PATIENCE", 0)
     response = client.post(api, {"text": "to the moon"})

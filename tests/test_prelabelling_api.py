@@ -4,11 +4,12 @@ import pytest
 from django.test import Client
 
 from annotate.models import ApiToken, Disagreement, LabelSource, Post, Role, User
-from modeling.models import Goal, PreLabelling
+from modeling.models import Cascade, Goal, PreLabelling
 
 from .make import make_member, make_project
+from .test_prelabelling import done_run
 from .test_prelabelling_pages import _alone as _alone
-from .test_prelabelling_pages import asked, carry_out, client, project, run, settled, waiting
+from .test_prelabelling_pages import asked, carry_out, client, make_cascade, project, run, settled, waiting
 from .test_run_pages import logged_in
 
 __all__ = ["client", "project", "run"]
@@ -43,6 +44,24 @@ class TestAsking:
         assert answer.status_code in (400, 422)
         assert words in answer.content.decode()
         assert not PreLabelling.objects.exists()
+
+    def test_a_cascade_is_asked_in_place_of_a_run(self, client, run):
+        made = make_cascade(run)
+        told = post(client, cascade=made.pk).json()
+        assert (told["run"], told["cascade"], told["voter"]) == (run.pk, made.pk, "Two stages at 0.8")
+        assert client.get(f"{API}/{told['id']}").json()["cascade"] == made.pk
+        assert post(client, run=run.pk).json()["cascade"] is None
+
+    def test_what_cannot_be_asked_of_a_cascade_is_refused_in_words(self, client, project, run):
+        made, other = make_cascade(run), done_run(run.dataset)
+        assert "There is no cascade 999999" in post(client, cascade=999999).json()["detail"]
+        assert "another run" in post(client, cascade=made.pk, run=other.pk).json()["detail"]
+        elsewhere = make_cascade(run, project=make_project("Others"))
+        assert post(client, cascade=elsewhere.pk).status_code == 422
+        Cascade.objects.update(threshold=None)
+        answer = post(client, cascade=made.pk)
+        assert (answer.status_code, PreLabelling.objects.exists()) == (422, False)
+        assert "has no point yet" in answer.json()["detail"]
 
     def test_without_a_run_it_says_so(self, client):
         assert "Train one" in post(client).content.decode()

@@ -6,13 +6,15 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate import model_labels, queue
 from annotate.model_labels import Said
-from annotate.models import Disagreement, LabelSource, Post, Role, State
+from annotate.models import Disagreement, LabelSource, Post, Role, State, Voter
 from annotate.models.review import Stream, Why
-from modeling.models import Goal, JobState, PreLabelling, RunState
+from modeling.models import Cascade, Goal, JobState, PreLabelling, RunState
 from modeling.prelabelling import audited, candidates, feeding, outcome, report
 from modeling.prelabelling import prelabelling as room
 
@@ -71,9 +73,9 @@ def said(post, label, chance):
     return Said(post.pk, label, chance, {name: chance if name == label else rest for name in NAMES})
 
 
-def asked(run, answers, posts=None, **fields: Any):
+def asked(run, answers, posts=None, cascade=None, **fields: Any):
     """As it stands once the model has answered: of each post a label, and how sure."""
-    made = room.ask(run.project, None, run, posts, queue=False)
+    made = room.ask(run.project, None, run, posts, queue=False, cascade=cascade)
     model_labels.cast(made.voter, [said(post, label, chance) for post, label, chance in answers])
     made.refresh_from_db()
     checked = [["bullish", 0.99, True]] * 24 + [["bullish", 0.95, False]]
@@ -164,6 +166,90 @@ class TestAsking:
     def test_leads_look_and_admins_ask(self, lead, run):
         assert "An admin of this project can ask it" in page(lead, f"{HERE}/new")
         assert lead.post(f"{HERE}/new", {"run": run.pk}).status_code == 403
+
+
+def make_cascade(run, first=None, **fields: Any):
+    """Fitted, and at a point; who answers first has voted on a post of the project."""
+    if first is None:
+        first = Voter.imported(run.project, "first")
+    told = {"voter": first} if isinstance(first, Voter) else {"run": first}
+    usual = {"project": run.project, "name": "Two stages", "k": 2, "state": "done"}
+    usual |= {"threshold": 0.8, "weight": 0.5, "temperature": 1.0}
+    made = Cascade.objects.create(dataset=run.dataset, second=run, **told, **(usual | fields))
+    made.refresh_from_db()
+    return made
+
+
+class TestByACascade:
+    def test_it_is_offered_beside_the_runs_once_it_has_a_point(self, client, run):
+        made = make_cascade(run)
+        form = client.get(f"{HERE}/new").content.decode()
+        assert "Two stages: ask below 0.8" in form
+        assert f'value="{run.pk}" selected' in form
+        assert f'value="cascade-{made.pk}" selected' in client.get(f"{HERE}/new?cascade={made.pk}").content.decode()
+        Cascade.objects.update(threshold=None)
+        assert "Two stages" not in client.get(f"{HERE}/new").content.decode()
+
+    def test_those_of_another_project_are_not(self, client, run):
+        made = make_cascade(run, project=make_project("Others"))
+        assert "Two stages" not in client.get(f"{HERE}/new").content.decode()
+        answer = client.post(f"{HERE}/new", {"run": f"cascade-{made.pk}"})
+        assert (answer.status_code, PreLabelling.objects.exists()) == (422, False)
+        assert "no run that could be asked" in shown(answer)
+
+    def test_one_press_queues_it_and_its_page_and_the_list_name_it(self, client, run):
+        made = make_cascade(run)
+        answer = client.post(f"{HERE}/new", {"run": f"cascade-{made.pk}", "threshold": "0.85"})
+        found = PreLabelling.objects.get()
+        assert answer.url == address(found)
+        assert (found.cascade, found.run, found.threshold) == (made, run, 0.85)
+        for where in (HERE, address(found)):
+            assert f"Two stages, which asks {run}" in page(client, where)
+            assert f'href="/p/memes/cascades/{made.pk}"' in client.get(where).content.decode()
+
+    def test_what_it_lacks_is_said_in_the_form(self, client, run):
+        first = done_run(run.dataset)
+        made = make_cascade(run, first)
+        answer = client.post(f"{HERE}/new", {"run": f"cascade-{made.pk}"})
+        assert (answer.status_code, PreLabelling.objects.exists()) == (422, False)
+        assert f"{first} has not voted on posts of the project yet: pre-label with it first" in shown(answer)
+        assert "has not voted" in page(client, f"{HERE}/preview?cascade={made.pk}")
+
+    def test_it_tells_how_many_it_was_asked_about_at_this_very_point(self, client, project, run):
+        made = make_cascade(run)
+        asked(run, waiting(project, 3), cascade=made)
+        preview = f"{HERE}/preview?run=cascade-{made.pk}"
+        assert "3 posts in all, of which it was asked about 3 before" in page(client, preview)
+        assert "before" not in page(client, f"{HERE}/preview?run={run.pk}")
+        Cascade.objects.update(threshold=0.7)
+        assert "before" not in page(client, preview)
+
+    def test_it_says_on_what_its_chances_were_fitted(self, client, project, run):
+        made = asked(run, waiting(project, 3), cascade=make_cascade(run))
+        assert "fitted, and its point was chosen, on those same posts" in page(client, address(made))
+        plain = asked(run, [])
+        assert "those same posts" not in page(client, address(plain))
+
+    def test_leads_look_at_it_and_admins_ask(self, lead, run):
+        made = make_cascade(run)
+        assert "An admin of this project can ask it" in page(lead, f"{HERE}/new?cascade={made.pk}")
+        assert lead.post(f"{HERE}/new", {"run": f"cascade-{made.pk}"}).status_code == 403
+
+    def test_the_list_asks_the_database_as_much_for_many_as_for_one(self, client, run):
+        counts = []
+        for number in range(2):
+            for more in range(1 + 3 * number):
+                made = make_cascade(run, name=f"{number} {more}")
+                room.ask(run.project, None, run, queue=False, cascade=made)
+            page(client)
+            with CaptureQueriesContext(connection) as queries:
+                page(client)
+            counts.append(len(queries))
+        assert counts[0] == counts[1]
+
+    @pytest.mark.parametrize("number", ["0", "x", "9" * 30, "1\0"])
+    def test_an_address_that_names_none_is_told_so(self, client, run, number):
+        assert "no run that could be asked" in page(client, f"{HERE}/preview?cascade={number}")
 
 
 class TestProgress:

@@ -268,7 +268,7 @@ def test_a_folder_of_somebody_else_s_is_left_alone(var, run, scripted, tmp_path)
     assert "cannot be a folder" in write(run, folder=str(tmp_path / "file" / "below")).error
     other = tmp_path / "other"
     other.mkdir()
-    (other / written.MARK).write_text(json.dumps({"run": run.pk + 1}))
+    (other / written.MARK).write_text(json.dumps(mark_of(run.pk + 1)))
     assert f"what run {run.pk + 1} made lies there" in write(run, folder=str(other)).error
     assert "from the root" in write(run, folder="models/here").error
     assert "cannot be made" in write(run, folder="/proc/nowhere").error
@@ -299,6 +299,53 @@ def test_in_a_folder_of_one_s_own_only_what_is_ours_goes(var, run, scripted, tmp
     (tmp_path / "own" / "notes.txt").write_text("mine")
     writing.delete(serving)
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["notes.txt"]
+
+
+def mark_of(run: int, **more: Any) -> dict[str, Any]:
+    return {"run": run, "form": "merged", "files": [], "min_pixels": 1, "max_pixels": 2, **more}
+
+
+@pytest.mark.parametrize("named", ["..", ".", "", "../beside", "/", "sub/..", "../own", "below/notes.txt", "\0"])
+def test_a_mark_that_names_what_lies_elsewhere_deletes_nothing_of_it(var, run, scripted, tmp_path, named):
+    own, beside = tmp_path / "room" / "own", tmp_path / "room" / "beside"
+    serving = write(run, folder=str(own))
+    for folder in (beside, own / "below"):
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+    (own / "linked").symlink_to(beside)
+    mark = json.loads((own / written.MARK).read_text())
+    (own / written.MARK).write_text(json.dumps(mark | {"files": [named, "linked", *mark["files"]]}))
+    writing.delete(serving)
+    assert (beside / "notes.txt").exists()
+    assert [path.name for path in own.rglob("*")] == ["below", "notes.txt"]
+
+
+@pytest.mark.parametrize("damage", [
+    {"run": "3"}, {"run": None}, {"form": 3}, {"files": "README.md"}, {"files": [3]}, {"files": None},
+    {"min_pixels": None}, {"max_pixels": "many"}, {"min_pixels": 3}, {"min_pixels": 0}, {"max_pixels": True},
+])  # fmt: skip
+def test_a_mark_that_is_not_whole_is_none(tmp_path, damage):
+    asked = Config(model=str(tmp_path))
+    (tmp_path / written.MARK).write_text(json.dumps(mark_of(3)))
+    assert written.mark_in(tmp_path)["run"] == 3
+    assert written.as_written(asked).max_pixels == 2
+    (tmp_path / written.MARK).write_text(json.dumps(mark_of(3) | damage))
+    assert written.mark_in(tmp_path) is None
+    assert written.as_written(asked) == asked
+    for key in damage:
+        (tmp_path / written.MARK).write_text(json.dumps({k: v for k, v in mark_of(3).items() if k != key}))
+        assert written.mark_in(tmp_path) is None
+
+
+@pytest.mark.parametrize("form", ["8bit", "merged"])
+def test_deleting_what_was_written_over_leaves_what_lies_there_now(var, run, scripted, tmp_path, form):
+    own = tmp_path / "own"
+    older, newer = write(run, folder=str(own)), write(run, form, folder=str(own))
+    writing.delete(older)
+    assert written.mark_in(own)["form"] == form
+    assert (own / "model.safetensors").exists()
+    writing.delete(newer)
+    assert not own.exists()
 
 
 def test_what_lies_elsewhere_or_is_at_work_is_not_deleted(var, run, scripted):

@@ -474,6 +474,8 @@ def test_what_agrees_is_made_a_voter_that_is_asked_in_the_words_of_its_training(
         answer = client.post("/p/memes/voters/new", {**shown.voter, "csrfmiddlewaretoken": "x"})
         assert answer.status_code == 302, words_of(answer)
         voter = Voter.objects.get(provider="openai")
+        assert (voter.heard, voter.required) == (False, False)
+        assert "consensus does not hear it" in words_of(client.get(answer.url))
         post = serving.project.posts.get(external_id="h1")
         asked = request(voter.model, {**defaults(), **voter.parameters}, Writer(voter).ask(post))
         chat = Chat.of(serving.run.dataset.facts)

@@ -19,8 +19,10 @@ from modeling.datasets.splits import (
     WAS_TEST,
     WAS_TRAIN,
     WAS_VALIDATION,
+    Choice,
     Known,
     choose,
+    kin_of,
 )
 
 NAMES = ("bearish", "neutral", "bullish")
@@ -224,6 +226,29 @@ class TestShape:
         )
         assert (chosen.splits != OUT).tolist() == [False, True, False, True, True]
         assert chosen.left_out == {"twins": 2}
+
+    def test_a_surer_model_displaces_no_consensus_and_so_no_group_that_is_measured_is_lost(self):
+        sources = [SOURCES.index(one) for one in ("consensus", "model", "consensus", "model", "model")]
+        posts = known(
+            5, sources=sources, templates=[1, 1, 2, 2, 2], confidence=[0.6, 0.99, np.nan, 0.9, 0.95],
+            was=[0, 0, WAS_TEST, 0, 0],
+        )  # fmt: skip
+        chosen = choose(posts, Recipe(one_per_group=True, validation=0, test=0.3))
+        assert (chosen.splits != OUT).tolist() == [True, False, True, False, False]
+        assert chosen.splits[2] == TEST
+        assert chosen.left_out == {"twins": 3}
+
+    @settings(max_examples=200, deadline=None)
+    @given(projects(), recipes)
+    def test_no_model_is_taken_where_another_of_its_group_could_be(self, posts, recipe):
+        recipe, posts = replace(recipe, one_per_group=True), replace(posts, was=np.zeros_like(posts.was))
+        choice = Choice(posts, recipe)
+        choice.leave_out_unwanted()
+        choice.leave_out_like_holdout()
+        kin, before = kin_of(posts.templates, posts.words, choice.open), choice.open.copy()
+        choice.leave_out_twins(kin)
+        by_model = posts.sources == SOURCES.index("model")
+        assert not set(kin[choice.open & by_model]) & set(kin[before & ~by_model])
 
     def test_the_one_of_a_group_that_was_taken_before_is_taken_again(self):
         chosen = choose(known(2, sources=[1, 0], templates=[1, 1], was=[WAS_TRAIN, 0]), Recipe(one_per_group=True))

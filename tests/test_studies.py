@@ -204,6 +204,66 @@ def test_every_post_is_asked_once_by_a_run_that_saw_nothing_alike(queued, quick)
     assert pooled.measured["asked"] == pooled.measured["of"] == len(pool)
 
 
+def pre_labelled(project: Project, count: int = 12) -> None:
+    """Every third of them reads like a post that people labelled."""
+    for number in range(count):
+        name = NAMES[number % 3]
+        text = f"{WORDS[name]} {number % 36 // 2 * 2 + 1}" if number % 3 == 0 else f"{WORDS[name]} of a model {number}"
+        make_post(project, text, name, label_source="model", external_id=f"m{number}")
+
+
+def test_what_a_model_labelled_is_measured_on_in_no_study(queued, quick):
+    project = make_known(60)
+    pre_labelled(project)
+    dataset = frozen(project, validation=0, test=0)
+    by_model = set(dataset.items.filter(label_source="model").values_list("position", flat=True))
+    assert len(by_model) == 12
+    study = begin(dataset, FOLDS)
+    work(queued)
+    assert again(study).state == StudyState.DONE, study.error
+    kin = dict(dataset.items.values_list("position", "kin"))
+    learnt = set()
+    for run in study.runs.all():
+        asked = {item.position for item in posts.asked(run)}
+        mine = {item.position for item in posts.learnt(run, "train")}
+        assert not by_model & (asked | {item.position for item in posts.learnt(run, "validation")})
+        assert not {kin[one] for one in asked} & {kin[one] for one in mine}
+        assert {one for one in by_model if not any(kin[one] == kin[other] for other in kin if other != one)} <= mine
+        learnt |= mine & by_model
+    assert learnt
+    pooled = study.evaluations.get(split=On.POOL)
+    assert pooled.measured["asked"] == pooled.measured["of"] == pooled.total == 60
+    assert not pooled.predictions.filter(item__label_source="model").exists()
+    words = evaluating.ask(dataset.project, None, dataset, "pool", Predictor("text-cv"), queue=False)
+    evaluating.carry_out(words)
+    assert words.test_hash == pooled.test_hash
+    assert (words.measured["asked"], words.measured["of"]) == (60, 60)
+
+
+def test_a_study_drawn_before_asks_about_no_models_label_either(queued):
+    """As it was kept then: each post in one fold, whoever labelled it."""
+    project = make_known(36)
+    pre_labelled(project)
+    dataset = frozen(project, validation=0, test=0)
+    study = begin(dataset, FOLDS)
+    advanced(study)
+    kept = bytes(one % 3 if split != "holdout" else 0x7F
+                 for one, split in dataset.items.order_by("position").values_list("kin", "split"))  # fmt: skip
+    Study.objects.filter(pk=study.pk).update(drawn=kept)
+    asked = [item for run in study.runs.all() for item in posts.asked(run)]
+    assert {item.label_source for item in asked} == {"review"}
+    assert len(asked) == 36
+    assert sum(posts.count_at(dataset, posts.positions_asked(run)) for run in study.runs.all()) == 36
+
+
+def test_models_labels_do_not_make_up_for_posts_that_are_missing(queued):
+    project = make_known(8)
+    pre_labelled(project, 30)
+    dataset = frozen(project, validation=0, test=0)
+    with pytest.raises(Refused, match="that are not alike and that no model labelled: too few for 5 folds"):
+        begin(dataset, Plan("folds", folds=5))
+
+
 def seen_in(dataset: Dataset, folder: Any) -> set[int]:
     lines = [json.loads(line) for path in (folder / "posts").iterdir() for line in path.read_text().splitlines()]
     return set(dataset.items.filter(external_id__in=[line["id"] for line in lines]).values_list("position", flat=True))

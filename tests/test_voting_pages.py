@@ -287,6 +287,61 @@ class TestChangingAVoter:
         assert client.get(reverse("voter", args=[project.slug, other.pk])).status_code == 404
 
 
+class TestAModelOfOurs:
+    """Served elsewhere, and asked in the words of its training: it learnt from the voters that consensus hears."""
+
+    TUNED = {"prompt": "What is it?\n\n$post", "with_words": "trained", "with_answer_format": "text"}
+    UNHEARD = (False, False)
+
+    @pytest.fixture
+    def tuned(self, client, project, admin):
+        answer = post(client, "voter_new", project, **voter_data(**self.TUNED))
+        assert answer.status_code == 302
+        return Voter.objects.get(model="some-model")
+
+    def stands(self, voter):
+        voter.refresh_from_db()
+        return voter.heard, voter.required
+
+    def test_consensus_neither_hears_it_nor_waits_for_it(self, client, project, keywords, tuned):
+        assert self.stands(tuned) == self.UNHEARD
+        shown = make_post(project)
+        make_vote(shown, keywords.name, "bearish")
+        make_vote(shown, tuned.name, "bearish")
+        settling.settle(project, [shown.pk])
+        shown.refresh_from_db()
+        assert shown.label_source != "consensus"
+        page = get(client, "voter", project, tuned.pk)
+        assert "It votes, and consensus does not hear it: it learnt from these voters." in page
+        assert "heard where it has voted" not in page
+        assert "does not hear it" not in get(client, "voter", project, keywords.pk)
+
+    def test_whatever_is_changed_it_stays_so(self, client, project, admin, tuned):
+        post(client, "voter_edit", project, tuned.pk, **voter_data(**self.TUNED, name="Ours"))
+        assert (self.stands(tuned), tuned.name) == (self.UNHEARD, "Ours")
+        post(client, "voter_edit", project, tuned.pk, **voter_data(**self.TUNED, with_temperature="0"))
+        heir = Voter.objects.get(retired=None, model="some-model")
+        assert (heir != tuned, self.stands(heir)) == (True, self.UNHEARD)
+        post(client, "voter_edit", project, heir.pk, **voter_data(**self.TUNED, name=heir.name))
+        assert (self.stands(tuned), tuned.retired) == (self.UNHEARD, None)  # in its seat again
+        told = client.post(reverse("voter_return", args=[project.slug, heir.pk]), follow=True).content.decode()
+        assert self.stands(heir) == self.UNHEARD
+        assert "its votes count again" not in told
+        voters.retire(tuned, heir)
+        voters.create(project, admin, Makeup.of(tuned))
+        assert (self.stands(tuned), tuned.retired) == (self.UNHEARD, None)
+
+    def test_one_that_was_heard_before_this_rule_is_mended_by_saving_it(self, client, project, admin, tuned):
+        Voter.objects.filter(pk=tuned.pk).update(heard=True, required=True)
+        post(client, "voter_edit", project, tuned.pk, **voter_data(**self.TUNED, name=tuned.name))
+        assert self.stands(tuned) == self.UNHEARD
+        assert OrmQ.objects.get().task["func"] == "annotate.tasks.settle_project"
+
+    def test_a_voter_of_the_general_kind_in_a_tuned_ones_seat_is_heard(self, client, project, admin, tuned):
+        post(client, "voter_edit", project, tuned.pk, **voter_data(model="gpt-5"))
+        assert self.stands(Voter.objects.get(model="gpt-5")) == (True, True)
+
+
 def edited_into(client, project, voter):
     response = post(client, "voter_edit", project, voter.pk, **voter_data(model="gpt-5"))
     return int(response.url.rsplit("/", 1)[1])

@@ -19,7 +19,7 @@ from annotate import images
 from annotate.models import Project, User
 from modeling.models import Question, Reply, ReplyState, Run, RunState
 
-from . import claims
+from . import claims, folders
 
 LONGEST_TEXT = 20_000  # characters
 LONGEST_NAME = 200
@@ -139,7 +139,8 @@ WHERE by_id = %s AND asked > statement_timestamp() - interval '1 minute' ORDER B
 
 
 def heed_limits(by: User, posts: int) -> None:
-    """Counted in the table, so that it holds over all web workers; one request of a person after the other."""
+    """Counted in the table, so that it holds over all web workers; one request of a person after the other. Programs
+    are held to it before their pictures are looked at too, which is what takes long."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"questions of {by.pk}"])
         cursor.execute(LATEST, [by.pk])
@@ -187,8 +188,12 @@ def is_over(batch: UUID) -> bool:
 
 
 def withdraw(batch: UUID) -> None:
-    """Nobody waits for the answer any more."""
-    Question.objects.filter(batch=batch).delete()
+    """Nobody waits for the answer any more. That somebody asked counts for the minute's limit: that much is kept."""
+    with transaction.atomic():
+        Reply.objects.filter(question__batch=batch).delete()
+        Question.objects.filter(batch=batch).update(
+            text="", name="", picture=None, picture_format="", thumbnail=None, fingerprint=None, near=None
+        )
 
 
 # --- Every minute
@@ -197,4 +202,5 @@ def withdraw(batch: UUID) -> None:
 def take_up() -> None:
     Question.objects.filter(asked__lt=Now() - KEPT).delete()
     claims.forget_dead()
+    folders.forget_left()
     claims.summon()

@@ -6,7 +6,7 @@ import time
 from modeling.models import Answerer, Reply, Run
 from modeling.training import results
 
-from . import claims
+from . import claims, folders
 from .speaker import Speaker
 
 KEEPS = 2  # models loaded at once
@@ -23,6 +23,7 @@ def serve() -> None:
     """Until nobody asks. Whoever asks while we go is answered by the next worker."""
     if not claims.runs_waiting():
         return
+    folders.forget_left()
     with claims.on_duty() as me:
         Serving(me).until_nobody_asks()
     claims.summon()
@@ -97,7 +98,7 @@ class Serving:
         if asked is None:
             return None
         try:
-            self.speakers[run] = Speaker(asked)
+            self.speakers[run] = Speaker(asked, self.me)
         except results.NoResult as reason:
             claims.fail_all(run, str(reason))
         except OSError as failure:

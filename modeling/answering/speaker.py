@@ -14,16 +14,16 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO, Any
 
-from django.conf import settings
-
 from annotate.offspring import die_with_parent
 from modeling.chat import Chat
 from modeling.child import HERE
 from modeling.evaluation.folder import config_of
 from modeling.export import pictures
 from modeling.gpu.ask import Ask
-from modeling.models import Question, Reply, Run
+from modeling.models import Answerer, Question, Reply, Run
 from modeling.training import results, run_folder
+
+from .folders import folder_of
 
 COMMAND = [sys.executable, "-m", "modeling.gpu.answer"]
 LOG = "log.txt"
@@ -35,8 +35,8 @@ Told = dict[str, Any]
 class Speaker:
     """Starts at once. What it is asked while it loads still, it is told when it is ready: a full pipe would hold us."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.folder, self.chat = run, folder_of(run), Chat.of(run.dataset.facts)
+    def __init__(self, run: Run, answerer: Answerer) -> None:
+        self.run, self.folder, self.chat = run, folder_of(run, answerer), Chat.of(run.dataset.facts)
         self.is_ready = False
         self.held: dict[int, Reply] = {}
         self.untold: list[Reply] = []
@@ -110,20 +110,16 @@ class Speaker:
         self.listener.join(LAST_WORDS)
         with suppress(OSError):  # what was on its way into it
             self.process.communicate(timeout=LAST_WORDS)
-        run_folder.forget(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         left, self.held, self.untold = list(self.held.values()), {}, []
         return left
-
-
-def folder_of(run: Run) -> Path:
-    return Path(settings.VAR_DIR) / "answering" / str(run.pk)
 
 
 def write(run: Run, folder: Path) -> None:
     """As an evaluation's folder, without posts: those come one by one. NoResult where the run's result is not here."""
     chat = Chat.of(run.dataset.facts)
     adapter = results.fetched(run) / results.ADAPTER
-    shutil.rmtree(folder / pictures.FOLDER, ignore_errors=True)  # of one that was killed
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / pictures.FOLDER).mkdir(parents=True)
     for member in (
         run_folder.as_json("config.json", config_of(run, adapter.parent).as_json()),
@@ -134,10 +130,11 @@ def write(run: Run, folder: Path) -> None:
 
 
 def started(folder: Path) -> "subprocess.Popen[bytes]":
-    """Started by the main thread, or the kernel would end it with the thread that did."""
-    log = folder / LOG
-    if log.exists() and log.stat().st_size > LONGEST_LOG:
-        log.unlink()
+    """Started by the main thread, or the kernel would end it with the thread that did. Its log stays."""
+    log = folder.parent / LOG
+    with suppress(FileNotFoundError):  # at first, or where another worker has just begun it anew
+        if log.stat().st_size > LONGEST_LOG:
+            log.unlink()
     with log.open("ab") as file:
         return subprocess.Popen(
             [*COMMAND, str(folder)], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -85,7 +87,8 @@ def classify(request: HttpRequest, slug: str) -> Any:
     try:
         name, posts = read(request)
         run = questions.run_called(project, name.replace("\0", ""))
-        batch = questions.ask(project, me(request), posts, [run])
+        questions.heed_limits(me(request), len(posts))
+        batch = questions.ask(project, me(request), [looked_at() for looked_at in posts], [run])
     except NotRead as problem:
         raise HttpError(problem.status, str(problem)) from problem
     except questions.Refused as refusal:
@@ -111,7 +114,10 @@ def answer(request: HttpRequest, slug: str, answer_id: UUID) -> Any:
 # --- What is asked
 
 
-def read(request: HttpRequest) -> tuple[str, list[questions.Post]]:
+Unseen = Callable[[], questions.Post]  # its picture is looked at when it is called
+
+
+def read(request: HttpRequest) -> tuple[str, list[Unseen]]:
     """The run that is named, and the posts."""
     if request.content_type == "application/json":
         return many(json_in(request))
@@ -119,10 +125,10 @@ def read(request: HttpRequest) -> tuple[str, list[questions.Post]]:
     if picture and (problem := questions.too_large(picture.size or 0)):
         raise questions.Refused(problem)
     text = request.POST.get("text", "")
-    return request.POST.get("run", ""), [questions.post_of(text, picture.read() if picture else None)]
+    return request.POST.get("run", ""), [partial(questions.post_of, text, picture.read() if picture else None)]
 
 
-def many(body: Any) -> tuple[str, list[questions.Post]]:
+def many(body: Any) -> tuple[str, list[Unseen]]:
     """Also as a bare list."""
     try:
         asked = PostsIn.model_validate({"posts": body} if isinstance(body, list) else body)
@@ -130,7 +136,7 @@ def many(body: Any) -> tuple[str, list[questions.Post]]:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise questions.Refused(f"{place or 'The body'}: {first['msg']}.") from error
-    return str(asked.run), [numbered(number, post) for number, post in enumerate(asked.posts, start=1)]
+    return str(asked.run), [partial(numbered, number, post) for number, post in enumerate(asked.posts, start=1)]
 
 
 def numbered(number: int, post: PostIn) -> questions.Post:

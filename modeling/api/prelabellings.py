@@ -10,7 +10,7 @@ from ninja.errors import HttpError
 
 from annotate.access import me
 from annotate.models import Project, Role
-from modeling.models import Goal, PreLabelling, Run
+from modeling.models import Cascade, Goal, PreLabelling, Run
 from modeling.prelabelling import audited, thresholds
 from modeling.prelabelling import prelabelling as room
 from modeling.prelabelling.thresholds import Reckoning
@@ -23,6 +23,9 @@ GROWTH = "Times its share before that a label may come to have; 0: any."
 
 class PreLabellingIn(Schema):
     run: Annotated[int, Field(description="Its number; left out, the latest that is done.")] = 0
+    cascade: Annotated[
+        int, Field(description="Its number, in place of a run: its second stage is asked where its first is unsure.")
+    ] = 0
     posts: Annotated[
         dict[str, str] | None,
         Field(description="As the filters of a list of posts; left out, those that wait for votes.",
@@ -47,7 +50,8 @@ class ApplyIn(Schema):
 
 class PreLabellingOut(Schema):
     id: int
-    run: int
+    run: int = Field(description="Of a cascade, its second stage.")
+    cascade: int | None
     voter: str = Field(description="As which the model votes.")
     posts: dict[str, str] = Field(description="Which, as the filters of a list of posts.")
     goal: str
@@ -121,6 +125,16 @@ def run_in(project: Project, run_id: int) -> Run:
     return found
 
 
+def cascade_in(project: Project, cascade_id: int) -> Cascade | None:
+    if not cascade_id:
+        return None
+    known = cascade_id if 0 < cascade_id <= LARGEST else 0
+    found = Cascade.objects.select_related("second", "dataset__project").filter(project=project, pk=known).first()
+    if found is None:
+        raise HttpError(422, f"There is no cascade {cascade_id}.")
+    return found
+
+
 @router.get(
     "/projects/{slug}/prelabellings", response=list[PreLabellingOut], url_name="prelabellings",
     summary="The latest hundred",
@@ -135,12 +149,15 @@ def prelabellings(request: HttpRequest, slug: str, before: int = LARGEST) -> lis
     "/projects/{slug}/prelabellings", response={202: PreLabellingOut}, url_name="prelabellings", summary="Ask a model"
 )
 def ask(request: HttpRequest, slug: str, asked: PreLabellingIn) -> Status[dict[str, Any]]:
-    """Nothing is settled by that. A worker does it; watch its state, and then look at what its threshold means."""
+    """A run, or a cascade at its point. Nothing is settled by that. A worker does it; watch its state, and then look at
+    what its threshold means."""
     project = open_project(request, slug, Role.ADMIN)
     posts = None if asked.posts is None else {name: told.replace("\0", "") for name, told in asked.posts.items()}
+    cascade = cascade_in(project, asked.cascade)
+    run = cascade.second if cascade and not asked.run else run_in(project, asked.run)
     try:
         made = room.ask(
-            project, me(request), run_in(project, asked.run), posts, bits=asked.bits, batch=asked.batch,
+            project, me(request), run, posts, bits=asked.bits, batch=asked.batch, cascade=cascade,
             threshold=asked.threshold, growth=asked.growth, audit_rate=asked.audit_rate, most_doubts=asked.most_doubts,
         )  # fmt: skip
     except room.Refused as refusal:
@@ -225,7 +242,8 @@ def as_told(one: PreLabelling) -> dict[str, Any]:
     plain = ("posts", "goal", "doing", "done", "total", "threshold", "growth", "audit_rate", "most_doubts", "result",
              "error", "created", "started", "ended", "applied", "taken_back", "waits_for_a_word")  # fmt: skip
     return {name: getattr(one, name) for name in plain} | {
-        "id": one.pk, "run": one.run_id, "voter": one.voter.name, "by": one.by.username if one.by else None,
+        "id": one.pk, "run": one.run_id, "cascade": one.cascade_id, "voter": one.voter.name,
+        "by": one.by.username if one.by else None,
         "state": "interrupted" if one.is_silent else one.state,
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from annotate import settling
-from annotate.models import Vote
+from annotate.models import LabelSource, Vote
 from modeling.cascade import answering
 from modeling.datasets.items import Item, items
 from modeling.datasets.renamed import was_called
@@ -112,6 +112,9 @@ def pooled(study: Study, beat: Beat) -> Iterator[Answer]:
     for fold in study.evaluations.done().filter(split=On.FOLD, sees=Sees.BOTH):
         heat = fold.measured["temperature"] or 1.0
         there = fold.predictions.filter(to_calibrate=False, item__removed=None, scores__isnull=False)
+        there = there.exclude(
+            item__label_source=LabelSource.MODEL
+        )  # of a study that was drawn before these were left out
         told = there.order_by("item__position").values_list("item__position", "label", "scores").iterator(WINDOW)
         while some := list(islice(told, WINDOW)):
             chances = calibration.apply(np.array([scores for _, _, scores in some]), heat)

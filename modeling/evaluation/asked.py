@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 
+from annotate.models import LabelSource
 from modeling.datasets.items import TO_TRAIN_WITH, Item, items
 from modeling.models import Evaluation, On, Split
 from modeling.studying import posts
@@ -21,7 +22,8 @@ def asked_items(evaluation: Evaluation) -> Iterator[Item]:
 def measured_items(evaluation: Evaluation) -> Iterator[Item]:
     if evaluation.split == On.FOLD and evaluation.run:
         return posts.asked(evaluation.run)
-    return items(evaluation.dataset, splits_of(evaluation.split))
+    there = items(evaluation.dataset, splits_of(evaluation.split))
+    return posts.measurable(there) if evaluation.split == On.POOL else there
 
 
 def calibrating_items(evaluation: Evaluation) -> Iterator[Item]:
@@ -37,7 +39,7 @@ def is_calibrated(evaluation: Evaluation) -> bool:
 
 
 def splits_of(on: str) -> tuple[str, ...]:
-    """Of the dataset. All folds together are all but the locked test set."""
+    """Of the dataset. All folds together are all but the locked test set, and but what a model labelled."""
     return tuple(map(str, TO_TRAIN_WITH)) if on == On.POOL else (on,)
 
 
@@ -45,7 +47,8 @@ def count(evaluation: Evaluation) -> int:
     """Of those that are measured on."""
     if evaluation.split == On.FOLD and evaluation.run:
         return posts.count_at(evaluation.dataset, posts.positions_asked(evaluation.run))
-    return evaluation.dataset.items.filter(split__in=splits_of(evaluation.split), removed=None).count()
+    there = evaluation.dataset.items.filter(split__in=splits_of(evaluation.split), removed=None)
+    return (there.exclude(label_source=LabelSource.MODEL) if evaluation.split == On.POOL else there).count()
 
 
 def are_measured(evaluation: Evaluation, positions: list[int]) -> list[bool | None]:

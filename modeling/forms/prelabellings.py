@@ -1,4 +1,4 @@
-"""Which run is asked about which posts; and later, how what it is sure of is settled."""
+"""Which run or cascade is asked about which posts; and later, how what it is sure of is settled."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,8 @@ from django.http import QueryDict
 
 from annotate.browse import COUNT_UP_TO, Count, Filters, Match, matching
 from annotate.models import Project, Tally, User, Voter
-from modeling.models import PreLabelling, Run
+from modeling.cascade import cascades
+from modeling.models import Cascade, PreLabelling, Run
 from modeling.prelabelling import prelabelling as room
 from modeling.prelabelling import report
 
@@ -21,6 +22,7 @@ USUAL = {
     "which": "waiting", "bits": "0", "batch": "16", "threshold": "0.9", "growth": "1.5", "audit_rate": "0.1",
     "most_doubts": "200",
 }  # fmt: skip
+CASCADE = "cascade-"  # before its number, where a run is told by its number alone
 WHICH = (
     ("waiting", "Those that wait for votes: as usual"),
     ("contested", "Those that voters contest: it settles one only where one of them says the same"),
@@ -80,16 +82,32 @@ class PreLabellingForm(SettleForm):
     def __init__(self, data: QueryDict, *, project: Project, by: User) -> None:
         self.project, self.by = project, by
         super().__init__(self.completed(data))
+        self.offer()
+
+    def offer(self) -> None:
         run: Any = self.fields["run"]
         run.choices = [(str(one.pk), f"{one}: {one.config['model']} on {one.dataset.name}") for one in self.runs]
+        if not self.cascades:
+            return
+        told = [(f"{CASCADE}{one.pk}", f"{one}: {point_of(one)}") for one in self.cascades]
+        run.choices = [("Runs", run.choices), ("Cascades", told)]
+        run.label = "Run or cascade"
+        run.help_text = "A cascade asks its run where its first stage is unsure, about the likeliest labels alone."
 
     @cached_property
     def runs(self) -> list[Run]:
         return report.may_be_asked(self.project)
 
+    @cached_property
+    def cascades(self) -> list[Cascade]:
+        """Fitted, and at a point that somebody chose."""
+        return [one for one in cascades.of(self.project).usable() if one.is_usable]
+
     def completed(self, data: QueryDict) -> QueryDict:
         """Whoever comes from a list of posts brings its filters in the address."""
         whole = data.copy()
+        if data.get("cascade"):
+            whole.setdefault("run", f"{CASCADE}{data['cascade']}")
         if self.runs:
             whole.setdefault("run", str(self.runs[0].pk))
         filters = Filters.from_query({name: str(data[name]) for name in data}).narrowing
@@ -112,7 +130,14 @@ class PreLabellingForm(SettleForm):
 
     @property
     def chosen(self) -> Run | None:
+        """Of a cascade, its second stage."""
+        if self.cascade:
+            return self.cascade.second
         return next((run for run in self.runs if str(run.pk) == self.cleaned_data.get("run")), None)
+
+    @property
+    def cascade(self) -> Cascade | None:
+        return next((one for one in self.cascades if f"{CASCADE}{one.pk}" == self.cleaned_data.get("run")), None)
 
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
@@ -122,6 +147,7 @@ class PreLabellingForm(SettleForm):
             try:
                 filters = Filters.from_query(self.posts)
                 room.check(self.project, self.chosen, filters, int(given["bits"]), given["batch"])
+                room.check_cascade(self.cascade, self.chosen)
                 room.checked(self.how)
             except room.Refused as refusal:
                 self.add_error("address" if given["which"] == "list" else None, str(refusal))
@@ -134,7 +160,7 @@ class PreLabellingForm(SettleForm):
         try:
             return room.ask(
                 self.project, self.by, self.chosen, self.posts, bits=int(given["bits"]), batch=given["batch"],
-                **self.how,
+                cascade=self.cascade, **self.how,
             )  # fmt: skip
         except room.Refused as refusal:
             self.add_error(None, str(refusal))
@@ -153,15 +179,22 @@ class PreLabellingForm(SettleForm):
 
     @cached_property
     def known(self) -> Count:
-        """Those of them that this very model was asked about before."""
-        given = self.cleaned_data
-        parameters = {"run": int(given["run"])} | ({"bits": int(given["bits"])} if int(given["bits"]) else {})
+        """Those of them that this very model was asked about before; a cascade, at this very point."""
+        run, bits, cascade = self.chosen, int(self.cleaned_data["bits"]), self.cascade
+        assert run is not None
+        parameters: dict[str, Any] = {"run": run.pk} | ({"bits": bits} if bits else {})
+        if cascade:
+            parameters |= {"cascade": cascade.pk, "threshold": cascade.threshold}
         before = Voter.objects.filter(project=self.project, provider=room.PROVIDER, parameters=parameters).first()
         if before is None:
             return Count(0)
         voted = unlocked(self.project, self.posts).posts.filter(votes__voter=before).order_by()
         found = len(voted.values_list("pk")[: COUNT_UP_TO + 1])
         return Count(min(found, COUNT_UP_TO), more=found > COUNT_UP_TO)
+
+
+def point_of(cascade: Cascade) -> str:
+    return "" if cascade.threshold is None else cascades.in_words(cascade.threshold)
 
 
 def unlocked(project: Project, filters: Mapping[str, str]) -> Match:

@@ -27,7 +27,8 @@ FAMILY = Family("classifier", "Image classifier", "", (), (), ())
 OURS = "classifier.json"  # in the folder that a run made
 ENDING = "ForImageClassification"  # of the architectures
 FEWEST = 2  # labels that a checkpoint of others must know
-KNOWN = 0.5  # of a model's weights must be in the file: the rest may be a new head
+KNOWN = 0.5  # of a model's weights must be in the file where it is trained: the rest may be a new head
+RESTS = "mask_token"  # of some models: learnt from hidden patches alone, and there are none
 UNKNOWN = -5e8  # of a label that it does not know: below all that it does, above what is no candidate
 
 
@@ -84,7 +85,7 @@ def load_from(base: str, config: Config, **more: Any) -> Loaded:
         )
     except OSError as error:
         raise CannotLoad(why_not(base, error)) from error
-    check_weights(model, info, base)
+    check_weights(model, info, base, is_trained="ignore_mismatched_sizes" in more)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return Loaded(model, processor, FAMILY, base, {"device": device, "dtype": "float32"})
 
@@ -102,7 +103,7 @@ def check_kind(described: dict[str, Any], base: str, config: Config) -> None:
     )
 
 
-def check_weights(model: Any, info: dict[str, Any], base: str) -> None:
+def check_weights(model: Any, info: dict[str, Any], base: str, is_trained: bool) -> None:
     """What a file lacks is drawn at random, which only the log would say."""
     names = set(model.state_dict())
     lacking = {*info["missing_keys"], *(row[0] for row in info["mismatched_keys"])} & names
@@ -110,6 +111,11 @@ def check_weights(model: Any, info: dict[str, Any], base: str) -> None:
         raise CannotLoad(
             f"{base} holds {len(names) - len(lacking)} of the {len(names)} weights of its model: it is another model's "
             "file, or was cut off."
+        )
+    if not is_trained and (random := sorted(name for name in lacking if RESTS not in name)):
+        raise CannotLoad(
+            f"{base} lacks {len(random)} of the {len(names)} weights of its model, {random[0]} among them: as it is, "
+            "it would answer at random. Train it on a dataset first."
         )
 
 
@@ -129,15 +135,26 @@ def prior(labels: Iterable[str], names: Sequence[str]) -> dict[str, float]:
     return {name: (count[name] + 1) / (count.total() + len(names)) for name in names}
 
 
-def keep_prior(folder: Path, known: dict[str, float]) -> None:
-    (folder / OURS).write_text(json.dumps({"prior": known}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+def keep_prior(folder: Path, known: dict[str, float], whole: bool = True) -> None:
+    """And whether it sees pictures whole, which what was trained elsewhere does not."""
+    told = {"prior": known} | ({} if whole else {"whole": False})
+    (folder / OURS).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def prior_in(folder: Path) -> dict[str, float]:
     """Empty where it was not made here."""
+    return dict(kept_in(folder).get("prior", {}))
+
+
+def sees_whole(folder: Path) -> bool:
+    """As whatever was trained here does."""
+    told = kept_in(folder)
+    return bool(told.get("whole", told.get("prior")))
+
+
+def kept_in(folder: Path) -> dict[str, Any]:
     path = folder / OURS
-    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return dict(told.get("prior", {}))
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 # --- Asked

@@ -40,7 +40,7 @@ class PictureAsker(Asker):
         encoder = PictureEncoder(loaded.processor, folder, loaded.family)
         super().__init__(loaded, encoder, labels, ask)
         known = classifier.prior_in(Path(loaded.base))
-        encoder.whole = bool(known)  # as it was trained here
+        encoder.whole = classifier.sees_whole(Path(loaded.base))
         self.columns = classifier.columns_of(loaded.model, self.names, loaded.base)
         self.unseen = torch.tensor([known.get(name, 1 / len(self.names)) for name in self.names]).log()
         self.without_picture = 0

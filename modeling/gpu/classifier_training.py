@@ -12,7 +12,7 @@ import transformers
 from transformers import EarlyStoppingCallback
 
 from . import classifier, classifier_tiny, receipt, sharing
-from .classifier import PictureEncoder
+from .classifier import RESTS, PictureEncoder
 from .config import Config
 from .load import CannotLoad, Loaded
 from .picture_changes import changed
@@ -20,7 +20,6 @@ from .progress import Progress
 from .trainable import fingerprints
 from .trainer import CatchUp, Trainer, Watch, named_as_it_is
 
-RESTS = "mask_token"  # of some models: learnt from hidden patches alone, and there are none
 Posts = Any  # a table of `datasets`, which keeps it on the disk
 
 
@@ -36,10 +35,7 @@ def prepared(
     known = classifier.prior(posts["train"]["label"], names)
     left_out = sum(not name for name in posts["train"]["image"])
     posts["train"] = with_picture(posts["train"])
-    with sharing.together().main_process_first():  # the others find what it built
-        if config.model == classifier_tiny.NAME and not (folder / "base").exists():
-            progress.write("state", doing="building a tiny classifier")
-            classifier_tiny.build(folder / "base", names, config.seed)
+    build_tiny(config, folder, names, progress)
     progress.write("state", doing="loading the base model")
     torch.manual_seed(config.seed)  # a new head begins with numbers drawn at random
     loaded = classifier.load(config, folder, names)
@@ -56,6 +52,13 @@ def prepared(
         callbacks=callbacks(config, progress, loaded.model, before, len(posts["validation"]) > 0),
     )  # fmt: skip
     return loaded, loaded.model, weights, before, trainer
+
+
+def build_tiny(config: Config, folder: Path, names: Sequence[str], progress: Progress) -> None:
+    with sharing.together().main_process_first():  # the others find what it built
+        if config.model == classifier_tiny.NAME and not (folder / "base").exists():
+            progress.write("state", doing="building a tiny classifier")
+            classifier_tiny.build(folder / "base", names, config.seed)
 
 
 def with_picture(posts: Posts) -> Posts:

@@ -54,6 +54,7 @@ class Config:
     evaluation_batch: int = 8
     augment: bool = False
     text_dropout: float = 0.0  # of the posts whose picture tells the label: how often their words are left out
+    as_is: bool = False  # a classifier's checkpoint, kept as a run without training it
     cards: int = 1  # of one machine, each with posts of its own
     sharing: Sharing = "ddp"  # what several cards hold of the model: each all of it (ddp), or each a part
 
@@ -93,6 +94,10 @@ def problem_with(config: Config) -> str:
         return f"“{config.sharing}” is no way to share a model among cards; there are {', '.join(SHARINGS)}."
     if config.is_classifier and config.sharing != "ddp":
         return "A classifier is small: let each card hold all of it (ddp)."
+    if config.as_is and not config.is_classifier:
+        return "Only an image classifier is taken as it is, without training: choose the method “classifier”."
+    if config.as_is and config.cards > 1:
+        return "What is taken as it is takes one card: nothing is trained."
     if config.model == (tiny.NAME if config.is_classifier else classifier_tiny.NAME):
         return NOT_THAT_TINY
     if config.projector not in PROJECTORS:

@@ -20,6 +20,7 @@ from .load import ADAPTER, Loaded
 from .progress import FILE as PROGRESS
 
 PACKAGE = "casting-vote"
+AS_IT_IS = "as it is, nothing was trained"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "pillow")
 PAPERS = {
     "qlora": ["QLoRA, arXiv 2305.14314", "LoRA, arXiv 2106.09685"],
@@ -46,10 +47,25 @@ def weights_of(model: Any) -> list[Weight]:
     return [Weight(name, sharing.size_of(one), one.requires_grad) for name, one in model.named_parameters()]
 
 
+class Outcome(NamedTuple):
+    """How it ended."""
+
+    steps: int
+    best: float | None  # macro F1
+    best_at: int | None  # the step
+    used: dict[str, Any]
+
+
+def outcome_of(trainer: Any) -> Outcome:
+    state = trainer.state
+    return Outcome(state.global_step, state.best_metric, state.best_global_step, together_with(trainer))
+
+
 def write(
-    folder: Path, config: Config, loaded: Loaded, weights: list[Weight], trainer: Any, posts: dict[str, Any],
+    folder: Path, config: Config, loaded: Loaded, weights: list[Weight], outcome: Outcome, posts: dict[str, Any],
     joules: float | None,
 ) -> None:  # fmt: skip
+    """`joules`: what the cards' meters told at its start."""
     trained = [weight for weight in weights if weight.is_trained]
     starts, seconds = time_of(folder)
     told = {
@@ -60,17 +76,19 @@ def write(
         "parameters": {"all": sum(one.size for one in weights), "trained": sum(one.size for one in trained)},
         "trained": patterns(one.name for one in trained),
         "frozen": patterns(one.name for one in weights if not one.is_trained),
-        "used": loaded.used | together_with(trainer),
+        "used": loaded.used | outcome.used,
         "machine": {"platform": platform.platform(), "python": platform.python_version(),
                     "cards": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]},
         "libraries": {name: found for name in LIBRARIES if (found := version_of(name))},
-        "starts": starts, "seconds": seconds, "steps": trainer.state.global_step,
-        "best": {"macro_f1": trainer.state.best_metric, "step": trainer.state.best_global_step},
+        "starts": starts, "seconds": seconds, "steps": outcome.steps,
+        "best": {"macro_f1": outcome.best, "step": outcome.best_at},
         "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_memory(),
         "adapter": hash_of(folder / ADAPTER),
     }  # fmt: skip
-    known = {"joules": round(joules)} if joules is not None else {}
-    (folder / "trained_modules.txt").write_text("\n".join(one.name for one in trained) + "\n", encoding="utf-8")
+    known: dict[str, Any] = {"method": AS_IT_IS} if config.as_is else {}
+    if joules is not None:
+        known["joules"] = round((joules_so_far() or joules) - joules)
+    (folder / "trained_modules.txt").write_text("".join(f"{one.name}\n" for one in trained), encoding="utf-8")
     (folder / "receipt.json").write_text(json.dumps({**told, **known}, indent=1) + "\n", encoding="utf-8")
 
 

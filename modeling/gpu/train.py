@@ -22,7 +22,7 @@ from transformers import EarlyStoppingCallback  # noqa: E402
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig  # noqa: E402
 
-from modeling.gpu import classifier_training, families, receipt, sharing, tiny  # noqa: E402
+from modeling.gpu import classifier_as_it_is, classifier_training, families, receipt, sharing, tiny  # noqa: E402
 from modeling.gpu.batches import BadBatch, Collator  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
 from modeling.gpu.encoders import Encoder, encoder_of  # noqa: E402
@@ -71,6 +71,9 @@ def train(folder: Path, progress: Progress) -> None:
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     posts = {split: read_posts(folder, split) for split in ("train", "validation")}
     check_posts(posts, {label["name"] for label in labels}, config)
+    if config.as_is:
+        classifier_as_it_is.take(config, folder, posts, labels, progress, joules)
+        return
 
     asked = arguments(config, folder, len(posts["validation"]) > 0)  # first: ZeRO-3 cuts a model up as it is loaded
     prepare = classifier_training.prepared if config.is_classifier else prepared
@@ -98,8 +101,7 @@ def train(folder: Path, progress: Progress) -> None:
         check_saved(folder / ADAPTER, sum(weight.is_trained for weight in weights))
         (folder / ADAPTER / "training_args.bin").unlink(missing_ok=True)  # a pickle
         loaded.processor.save_pretrained(str(folder / ADAPTER))
-        spent = None if joules is None else (receipt.joules_so_far() or joules) - joules
-        receipt.write(folder, config, loaded, weights, trainer, posts, spent)
+        receipt.write(folder, config, loaded, weights, receipt.outcome_of(trainer), posts, joules)
     progress.write("done", step=trainer.state.global_step)
 
 

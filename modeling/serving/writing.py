@@ -30,7 +30,7 @@ from . import at_work, commands
 from .at_work import Lost, Refused, doing, heard, still_ours
 from .commands import Written
 from .question import Words
-from .written import MARK, README, mark_in
+from .written import MARK, README, files_in, mark_in
 
 COMMAND = [sys.executable, "-m", "modeling.gpu.writing_out"]
 LOG = "log.txt"
@@ -258,9 +258,9 @@ def land(serving: Serving, to: Path, config: Config, told: dict[str, Any]) -> No
 def clear(folder: Path) -> None:
     """Only what we had written."""
     mark = mark_in(folder)
-    for name in [*(mark["files"] if mark else []), *([MARK] if mark else [])]:
-        path = folder / Path(name).name
-        if path.is_dir():
+    for name in files_in(mark) if mark else ():
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -318,8 +318,7 @@ def delete(serving: Serving, by: User | None = None) -> None:
         raise Refused(f"It lies on {serving.machine}: delete {folder_of(serving)} there.")
     if serving.folder:
         folder = folder_of(serving)
-        mark = mark_in(folder)
-        if mark is None or mark["run"] == serving.run_id:
+        if lies_there(serving, folder):
             clear(folder)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -327,3 +326,13 @@ def delete(serving: Serving, by: User | None = None) -> None:
         shutil.rmtree(work_folder(serving), ignore_errors=True)
     Serving.objects.filter(pk=serving.pk).update(deleted=timezone.now())
     at_work.record("written-out model deleted", serving, serving, by)
+
+
+def lies_there(serving: Serving, folder: Path) -> bool:
+    """Not where another was written to the same folder since: that one stays, and goes when it is deleted itself."""
+    mark = mark_in(folder)
+    others = serving.run.servings.filter(
+        form=serving.form, folder=serving.folder, machine=serving.machine, state=JobState.DONE, deleted=None
+    )
+    is_its = mark is not None and (mark["run"], mark["form"]) == (serving.run_id, serving.form)
+    return is_its and not others.exclude(pk=serving.pk).exists()

@@ -2,6 +2,9 @@
 
 Posts that are alike share a part: whoever learns from one of them has seen the other. Of folds, the byte tells in which
 one a post is asked about; of a learning curve, from which share on it is learnt from. One bit tells who validates.
+
+What a model of ours labelled is no truth: it is never asked about and never validates. Another bit tells that it is
+there to be learnt from alone, by all folds but the one that asks about something alike.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +18,9 @@ from modeling.measures.baselines import TooFew, folds_for, parted
 
 VALIDATES = 0x80
 NOWHERE = 0x7F  # the locked test set; of a curve all that it does not learn from
+TO_LEARN = 0x40  # the rest of the byte is the fold that does not learn from it
+FOLD = 0x3F
+NO_FOLD = 0x3E  # every one learns from it
 TENTHS = 10  # one of them validates where a dataset has no posts that do
 EXACT = 20_000  # groups; scikit-learn looks at each by itself, and a million would take it minutes
 SLACK = 1e-6  # of a post: shares are no exact numbers
@@ -32,10 +38,16 @@ class Posts:
     train: Flags
     validation: Flags
     held: Flags  # the locked test set
+    model: Flags  # labelled by a model of ours
 
     @property
-    def pool(self) -> Numbers:
-        return np.flatnonzero(~self.held)
+    def measured(self) -> Numbers:
+        """The rows that folds ask about."""
+        return np.flatnonzero(~self.held & ~self.model)
+
+    @property
+    def validating(self) -> Flags:
+        return self.validation & ~self.model
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,8 @@ class Drawn:
 
     def learnt(self, number: int, of_folds: bool) -> Numbers:
         """By the part of this number, from 0: of folds all but one, of a curve all up to it."""
-        inside = (self.part != number) & (self.part != NOWHERE) if of_folds else self.part <= number
+        other = np.bitwise_and(self.kept, np.uint8(FOLD)) != number
+        inside = other & (self.part != NOWHERE) if of_folds else self.part <= number
         return positions(inside & ~self.validates)
 
     def validating(self, number: int, of_folds: bool) -> Numbers:
@@ -78,20 +91,32 @@ def positions(flags: Flags) -> Numbers:
 
 def folds(posts: Posts, count: int, seed: int) -> bytes:
     drawn = np.full(len(posts.labels), NOWHERE, dtype=np.uint8)
-    for fold, rows in enumerate(dealt(posts, posts.pool, count, seed)):
+    for fold, rows in enumerate(dealt(posts, posts.measured, count, seed)):
         drawn[rows] = fold
-    if len(np.unique(drawn[posts.pool])) < count:
+    if len(np.unique(drawn[posts.measured])) < count:
         raise TooFew(f"There are too few posts that are not alike for {count} folds: one of them stayed empty.")
-    drawn[validating(posts, seed)] |= VALIDATES
+    validates = validating(posts, seed)
+    lend(posts, validates, drawn)
+    drawn[validates] |= VALIDATES
     return drawn.tobytes()
+
+
+def lend(posts: Posts, validates: Any, drawn: Bytes) -> None:
+    """What a model labelled, to all that have nothing alike to ask about; to none where something alike validates."""
+    left_out = np.full(int(posts.kin.max(initial=0)) + 1, NO_FOLD, dtype=np.uint8)
+    left_out[posts.kin[posts.measured]] = drawn[posts.measured]
+    left_out[posts.kin[validates]] = FOLD  # with the other bit: nowhere
+    lent = posts.model & ~posts.held & ~posts.validation  # no run learns from any of the validation split
+    drawn[lent] = left_out[posts.kin[lent]] | np.uint8(TO_LEARN)
 
 
 def validating(posts: Posts, seed: int) -> Any:
     """The dataset's own, or a tenth of all; a fold asks about its part of them, and no run ever learns from any."""
-    if posts.validation.any():
-        return posts.validation
-    tenths = folds_for(posts.labels[posts.pool].tolist(), posts.kin[posts.pool].tolist(), TENTHS)
-    return next(dealt(posts, posts.pool, max(2, tenths), seed + 1))
+    if posts.validating.any():
+        return posts.validating
+    measured = posts.measured
+    tenths = folds_for(posts.labels[measured].tolist(), posts.kin[measured].tolist(), TENTHS)
+    return next(dealt(posts, measured, max(2, tenths), seed + 1))
 
 
 def dealt(posts: Posts, among: Numbers, count: int, seed: int) -> Iterator[Numbers]:
@@ -136,7 +161,7 @@ def curve(posts: Posts, shares: Sequence[float], seed: int) -> bytes:
     for one in np.unique(label):
         share_out(order[label[order] == one].tolist(), size.tolist(), shares, smallest)
     drawn[rows] = smallest[group]
-    drawn[posts.validation] |= VALIDATES
+    drawn[posts.validating] |= VALIDATES
     return drawn.tobytes()
 
 

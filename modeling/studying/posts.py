@@ -1,21 +1,25 @@
 """Which posts a run learns from, is validated on and is asked about, where it is a part of a study: by position."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from django.db import connection
 
+from annotate.models import LabelSource
 from modeling.datasets.items import WINDOW, Item, items, items_at
 from modeling.models import Dataset, Run, Split, Study
 
 from .parting import Drawn, Numbers, Posts, curve, folds, positions
 
 READ = """
-SELECT array_position(%s::text[], label), kin, split, removed IS NOT NULL FROM modeling_datasetitem
-WHERE dataset_id = %s AND position > %s ORDER BY position LIMIT %s
+SELECT array_position(%s::text[], label), kin, split, removed IS NOT NULL, label_source = 'model'
+FROM modeling_datasetitem WHERE dataset_id = %s AND position > %s ORDER BY position LIMIT %s
 """
-COUNT = "SELECT count(*) FROM modeling_datasetitem WHERE dataset_id = %s AND position = ANY(%s) AND removed IS NULL"
+COUNT = """
+SELECT count(*) FROM modeling_datasetitem
+WHERE dataset_id = %s AND position = ANY(%s) AND removed IS NULL AND label_source <> 'model'
+"""
 LABELS = """
 SELECT label, count(*) FROM modeling_datasetitem
 WHERE dataset_id = %s AND position = ANY(%s) AND removed IS NULL GROUP BY label
@@ -33,8 +37,14 @@ def learnt(run: Run, split: str) -> Iterator[Item]:
 
 
 def asked(run: Run) -> Iterator[Item]:
-    """Its fold: no run of these learnt from anything alike."""
-    return at(run.dataset, positions_asked(run))
+    """Its fold: no run of these learnt from anything alike. A fold that was drawn before models' labels were set apart
+    holds some of them, which are passed over."""
+    return measurable(at(run.dataset, positions_asked(run)))
+
+
+def measurable(some: Iterable[Item]) -> Iterator[Item]:
+    """What a model of ours labelled tells how like it another is, and not how right."""
+    return (item for item in some if item.label_source != LabelSource.MODEL)
 
 
 def positions_asked(run: Run) -> Numbers:
@@ -48,6 +58,7 @@ def at(dataset: Dataset, wanted: Numbers) -> Iterator[Item]:
 
 
 def count_at(dataset: Dataset, wanted: Numbers) -> int:
+    """Of those that are measured on."""
     with connection.cursor() as cursor:
         cursor.execute(COUNT, [dataset.pk, wanted.tolist()])
         return int(cursor.fetchone()[0])
@@ -101,11 +112,11 @@ def counts(study: Study, drawn: Drawn, gone: Numbers) -> Iterator[dict[str, int]
 def read(dataset: Dataset) -> tuple[Posts, Numbers]:
     names = [label["name"] for label in dataset.facts["labels"]]
     pages = [np.array(page, dtype=object) for page in pages_of(dataset, names)]
-    rows: Any = np.concatenate(pages) if pages else np.empty((0, 4), dtype=object)
-    labels, kin, splits, gone = rows.T
+    rows: Any = np.concatenate(pages) if pages else np.empty((0, 5), dtype=object)
+    labels, kin, splits, gone, model = rows.T
     train, validation, held = (splits == str(one) for one in (Split.TRAIN, Split.VALIDATION, Split.HOLDOUT))
-    there = Posts(labels.astype(np.int64) - 1, kin.astype(np.int64), train, validation, held)
-    return there, positions(gone.astype(bool))
+    numbers, kin = labels.astype(np.int64) - 1, kin.astype(np.int64)
+    return Posts(numbers, kin, train, validation, held, model.astype(bool)), positions(gone.astype(bool))
 
 
 def pages_of(dataset: Dataset, names: list[str]) -> Iterator[list[tuple[Any, ...]]]:

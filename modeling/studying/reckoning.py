@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from annotate.models import LabelSource
 from modeling.gpu.config import Config
 from modeling.models import Dataset, Split, StudyKind
 from modeling.training import estimates, fitting
@@ -39,12 +40,14 @@ def reckon(config: Config, dataset: Dataset, plan: Plan) -> Reckoned:
 
 
 def learnt_by(dataset: Dataset, plan: Plan) -> list[int]:
-    posts = {name: split["posts"] for name, split in dataset.composition["splits"].items()}
+    splits = dataset.composition["splits"]
+    posts = {name: split["posts"] for name, split in splits.items()}
     if plan.kind == StudyKind.CURVE:
         return [max(1, round(share * posts[Split.TRAIN])) for share in sorted(plan.shares)]
-    pool = posts[Split.TRAIN] + posts[Split.VALIDATION] + posts[Split.TEST]
+    by_model = splits[Split.TRAIN]["sources"].get(LabelSource.MODEL, 0)  # in every fold, and asked about in none
+    pool = posts[Split.TRAIN] + posts[Split.VALIDATION] + posts[Split.TEST] - by_model
     validating = posts[Split.VALIDATION] or pool // TENTHS
-    return [max(1, round((pool - validating) * (plan.folds - 1) / plan.folds))] * plan.folds
+    return [max(1, by_model + round((pool - validating) * (plan.folds - 1) / plan.folds))] * plan.folds
 
 
 def together(config: Config, made: list[Estimate], card: fitting.Card) -> OnCard:

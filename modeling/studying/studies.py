@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from annotate.models import Event, Project, User
+from annotate.models import Event, LabelSource, Project, User
 from modeling.datasets.composition import weights_of
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
@@ -134,9 +134,18 @@ def problem_with_dataset(dataset: Dataset, plan: Plan) -> str:
     if plan.kind == StudyKind.CURVE:
         measured = any(splits[on]["posts"] for on in TEST_SETS)
         return "" if measured else f"{dataset.name} has neither a test split nor a locked test set to measure on."
-    groups = sum(part["groups"] for name, part in splits.items() if name != Split.HOLDOUT)
-    few = f"{dataset.name} has {groups:,} posts that are not alike: too few for {plan.folds} folds."
+    pool = [part for name, part in splits.items() if name != Split.HOLDOUT]
+    by_model = any(part["sources"].get(LabelSource.MODEL) for part in pool)
+    groups = groups_measured(dataset) if by_model else sum(part["groups"] for part in pool)
+    which = "that are not alike and that no model labelled" if by_model else "that are not alike"
+    few = f"{dataset.name} has {groups:,} posts {which}: too few for {plan.folds} folds."
     return few if groups < 2 * plan.folds else ""
+
+
+def groups_measured(dataset: Dataset) -> int:
+    """What a model labelled is learnt from, and asked about in no fold."""
+    there = dataset.items.exclude(split=Split.HOLDOUT).exclude(label_source=LabelSource.MODEL)
+    return there.values("kin").distinct().count()
 
 
 def enqueue(study: Study) -> None:

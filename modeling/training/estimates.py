@@ -13,6 +13,7 @@ from .fitting import Estimate, OnCard
 class Told:
     is_tiny: bool
     is_classifier: bool
+    is_as_it_is: bool  # nothing is trained
     made: Estimate | None  # None: a model whose shape we do not know
     cards: list[OnCard]
     warnings: list[str]
@@ -42,8 +43,10 @@ def told(config: Config, dataset: Dataset) -> Told:
     made = fitting.estimate(config, train["posts"])
     on_cards = fitting.on_cards(made, config, cards()) if made else []
     warned = fitting.warnings(made, config, on_cards) if made else []
-    unseen = left_out(train["posts"], train["pictures"]) if config.is_classifier else []
-    return Told(config.is_made_on_the_spot, config.is_classifier, made, on_cards, [*unseen, *warned])
+    blind = (unseen if config.as_is else left_out)(train["posts"], train["pictures"]) if config.is_classifier else []
+    return Told(
+        config.is_made_on_the_spot, config.is_classifier, config.as_is, made, on_cards, [*blind, *warned]
+    )  # fmt: skip
 
 
 def left_out(posts: int, pictures: int) -> list[str]:
@@ -53,3 +56,10 @@ def left_out(posts: int, pictures: int) -> list[str]:
     without = posts - pictures
     told = f"{without:,} of {posts:,} posts have no picture, and are left out: asked about such a post, it only knows"
     return [f"{told} how common each label was."] if without else []
+
+
+def unseen(posts: int, pictures: int) -> list[str]:
+    """What is taken as it is learns from none, so that none is left out."""
+    without = posts - pictures
+    told = f"{without:,} of {posts:,} posts have no picture: asked about such a post, it only knows how common each"
+    return [f"{told} label is."] if without else []

@@ -20,6 +20,7 @@ class Setting:
     choices: tuple[tuple[str, str], ...] = ()
     rare: bool = False  # folded away: hardly anybody changes it
     for_words: bool = False  # of models that read and write: a classifier has no such thing
+    for_classifiers: bool = False  # and of no other
 
     @property
     def usual(self) -> Any:
@@ -47,6 +48,9 @@ METHOD = Group("Method and adapters", (
         ("spectrum", "Spectrum: some matrices themselves"), ("full", "Full: the whole language model"),
         ("classifier", "Classifier: a whole model that sees pictures and reads no words"),
     )),
+    Setting("as_is", "As it is, without training",
+            "For a checkpoint that knows this project's labels by name already: it is measured and kept, can vote and "
+            "be the first stage of a cascade.", for_classifiers=True),
     Setting("rank", "Rank", "How much an adapter can take in: 8 to 64.", least=1, most=1024, for_words=True),
     Setting("alpha", "Alpha", "How much adapters count: the rank, or twice that.", least=1, most=4096, for_words=True),
     Setting("dropout", "Dropout", "The share of an adapter left out at random, from 0 to below 1.", least=0, most=0.99,
@@ -154,7 +158,10 @@ def in_order(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def applies(name: str, method: str) -> bool:
     """Whether a run by this method has such a setting at all."""
-    return method != CLASSIFIER or name not in SETTINGS or not SETTINGS[name].for_words
+    setting = SETTINGS.get(name)
+    if setting is None:
+        return True
+    return not setting.for_words if method == CLASSIFIER else not setting.for_classifiers
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

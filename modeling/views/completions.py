@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -83,35 +84,49 @@ def bearer(request: HttpRequest) -> User:
 
 @door("POST")
 def completions(request: HttpRequest, user: User) -> HttpResponseBase:
-    asked, post = understood(request)
+    asked = understood(request)
     run = run_called(user, asked.model)
     with questions.seated() as has_seat:
         if not has_seat:
             raise Wrong(429, FULL, LIMIT, LIMIT, after=AGAIN_SOON)
-        try:
-            batch = questions.ask(run.project, user, [post], [run])
-        except questions.TooMany as refusal:
-            raise Wrong(429, str(refusal), LIMIT, LIMIT, after=refusal.seconds) from refusal
+        batch = put(user, run, asked)
         questions.wait(batch)
     return written(asked, answered(batch, asked.model))
 
 
-def understood(request: HttpRequest) -> tuple[Asked, questions.Post]:
+def understood(request: HttpRequest) -> Asked:
     try:
-        asked = openai_form.read(json_in(request))
-        return asked, questions.post_of(asked.text, asked.picture)
+        return openai_form.read(json_in(request))
     except NotRead as problem:
         raise Wrong(problem.status, str(problem), INVALID, "body") from problem
     except NotUnderstood as problem:
         raise Wrong(400, str(problem), INVALID, "invalid_value", problem.param) from problem
+
+
+def put(user: User, run: Run, asked: Asked) -> UUID:
+    try:
+        questions.heed_limits(user, 1)
+        post = questions.post_of(asked.text, asked.picture)
+        return questions.ask(run.project, user, [post], [run])
+    except questions.TooMany as refusal:
+        raise Wrong(429, str(refusal), LIMIT, LIMIT, after=refusal.seconds) from refusal
     except questions.Refused as problem:
         raise Wrong(400, str(problem), INVALID, "invalid_value", "messages") from problem
+    except IntegrityError as problem:
+        raise gone(asked.model) from problem
+
+
+def gone(model: str) -> Wrong:
+    return Wrong(404, f"“{model[:80]}” was deleted while it was asked.", INVALID, "model_not_found", "model")
 
 
 def answered(batch: UUID, model: str) -> Answer:
     """Whoever is sent away asks anew, so what nobody answered in time is asked no more."""
-    said = told.told(told.replies_to(batch))[0]
+    replies = told.replies_to(batch)
     questions.withdraw(batch)
+    if not replies:
+        raise gone(model)
+    [said] = told.told(replies)
     if said.reply.state == ReplyState.FAILED:
         raise Wrong(500, said.reply.error, SERVER, "model_failed")
     if said.probabilities is None:

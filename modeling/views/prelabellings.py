@@ -199,8 +199,9 @@ def at_threshold(shown: PreLabelling, query: dict[str, str]) -> Wanted:
 
 
 def prelabellings_of(project: Project) -> Any:
-    related = ("project", "run", "run__dataset", "voter", "by")
-    unread = ("run__receipt", "run__log", *(f"run__dataset__{name}" for name in ("told", "facts", "composition")))
+    related = ("project", "run", "run__dataset", "cascade", "voter", "by")
+    of_dataset = (f"run__dataset__{name}" for name in ("told", "facts", "composition"))
+    unread = ("run__receipt", "run__log", "cascade__told", *of_dataset)
     return project.prelabellings.select_related(*related).defer(*unread)
 
 

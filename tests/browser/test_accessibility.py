@@ -531,6 +531,7 @@ def make_servings(project: Project) -> dict[str, dict[str, Any]]:
     against = run.evaluations.create(
         project=project, dataset=frozen, split="holdout", name=f"Run {run.pk}", predictor=predictor,
         key=Evaluation.key_of(predictor, "both"), state="done", test_hash="served",
+        measured=project.evaluations.exclude(measured={}).first().measured,
     )  # fmt: skip
     told = {
         "title": "Qwen2.5-VL", "by_chat": True, "takes_system": True, "template_kwargs": {}, "signs": [], "pixels": {},
