@@ -16,7 +16,7 @@ from typing import Any
 from tests.bench import ground
 
 SIZES = (1_000, 10_000)
-KNOWN = 120
+KNOWN = 300
 FORMS = 60  # pictures that are drawn; each is shown by many posts
 
 
