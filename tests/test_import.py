@@ -181,7 +181,7 @@ class TestVotesComeAlong:
         vote = Vote.objects.get(voter__name="gpt", post__external_id="a")
         assert vote.label is None
         assert "slightly bullish" in vote.reason
-        assert Disagreement.objects.get().why == "abstained"
+        assert vote.post.disagreements.get().why == "abstained"  # the other may be drawn for the audit
 
     def test_later_votes_reach_posts_that_are_there(self, project, tmp_path):
         bring_in(project, write(tmp_path, "id,text,gpt", "a,one,bullish"))

@@ -93,6 +93,7 @@ def test_a_conflict_is_sent_to_people_by_a_key(project, run, admin, page: Page) 
     made = asked(run, [(post, "bullish", 0.95) for post in posts], posts={})
     page.goto(made.get_absolute_url())
     page.get_by_role("link", name="3 posts").click()
+    expect(page.locator("[data-keys]")).to_be_visible()  # the keys are listened to
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("d")
