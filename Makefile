@@ -43,7 +43,7 @@ gpu-worker: database-url .venv/.run ## Train and predict on this machine for the
 	touch $@
 
 .venv/.dev: pyproject.toml .venv/bin/python
-	.venv/bin/python .ci/install.py train labelstudio dev
+	.venv/bin/python .ci/install.py train labelstudio sso s3 dev
 	touch $@ .venv/.run
 
 .ci/eslint/node_modules/.installed: .ci/eslint/package-lock.json
