@@ -13,9 +13,9 @@ from annotate.queue import Seat
 from annotate.removing import remove
 from modeling import tasks
 from modeling.evaluation import evaluating
-from modeling.models import Goal, Needs, PreLabel, RoundState, RunState
+from modeling.models import Comparison, Goal, Needs, PreLabel, RoundState, RunState
 from modeling.prelabelling import asking, audited, prelabelling
-from modeling.rounds import guards, rounds, told
+from modeling.rounds import guards, rounds, told, walking
 from modeling.rounds.guards import Audited, Difference, Past
 from modeling.rounds.plan import Plan
 from modeling.rounds.rounds import Refused
@@ -136,7 +136,18 @@ class TestTheWay:
         splits = second.dataset.composition["splits"]
         assert splits["train"]["sources"]["model"] > 20
         assert all("model" not in splits[name]["sources"] for name in ("validation", "test", "holdout"))
-        assert "not worse" in guards.on_holdout(rounds.steps.judging.difference(second)).words
+        assert "not worse" in rounds.steps.judging.of_holdout(second).words
+
+    def test_on_too_few_posts_to_tell_luck_a_lead_decides(self, project):
+        kept(project)
+        stream(project, 30, "x")
+        second = a_round(project, unattended=True)
+        for found in Comparison.objects.all():
+            figure = found.told["macro_f1"] | {"value": -0.01, "low": None, "high": None}
+            Comparison.objects.filter(pk=found.pk).update(told=found.told | {"macro_f1": figure})
+        assert rounds.judging.is_compared(second)  # it is not held up for ever
+        assert guards.on_holdout(rounds.judging.difference(second)).verdict == "ask"
+        assert "a lead decides" in walking.compared(walking.Walk(second)).told[0].words
 
     def test_without_posts_to_label_it_is_kept_for_its_figures(self, project):
         project.posts.filter(state=State.WAITING).delete()
@@ -379,8 +390,8 @@ class TestTheCommand:
 
 class TestGuards:
     @pytest.mark.parametrize(("difference", "verdict"), [
-        (None, "keep"), (Difference(0.02, -0.05, 0.09), "keep"), (Difference(-0.03, -0.09, 0.02), "keep"),
-        (Difference(-0.2, -0.3, -0.1), "roll back"),
+        (Difference(0.02, -0.05, 0.09), "keep"), (Difference(-0.03, -0.09, 0.02), "keep"),
+        (Difference(-0.2, -0.3, -0.1), "roll back"), (Difference(-0.2, None, None), "ask"),
     ])  # fmt: skip
     def test_worse_is_what_cannot_be_luck(self, difference, verdict):
         assert guards.on_holdout(difference).verdict == verdict

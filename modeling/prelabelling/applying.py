@@ -55,6 +55,7 @@ def apply(prelabelling: PreLabelling, beat: Beat, hold: Beat) -> None:
                 record(prelabelling, {post: chances[post] for post in done}, label)
             prelabelling.done += len(done)
             beat()
+    candidates.forget_sure()
     prelabelling.doing = "choosing what to ask people"
     beat()
     send_doubts(prelabelling, beat, hold)

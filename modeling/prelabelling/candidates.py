@@ -123,10 +123,16 @@ def given_by(prelabelling: PreLabelling, sources: Iterable[str]) -> dict[str, in
 
 def gather_sure(prelabelling: PreLabelling) -> None:
     statement, values = votes(GATHER, prelabelling)
+    forget_sure()  # of one that broke off
     with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS pg_temp.sure")
         cursor.execute(statement, [*values, prelabelling.threshold])
         cursor.execute(BY_CHANCE)
+
+
+def forget_sure() -> None:
+    """It would take room for as long as the worker keeps its connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.sure")
 
 
 def surest(label: int, most: int) -> Iterator[list[Sure]]:

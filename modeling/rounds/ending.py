@@ -9,7 +9,7 @@ from annotate.models import Event, User
 from modeling.models import Goal, Needs, PreLabelling, Round, RoundState
 from modeling.prelabelling import prelabelling
 
-from . import guards, judging, outcome
+from . import judging, outcome
 from .guards import Judgement
 from .plan import Plan
 
@@ -52,7 +52,7 @@ def to_take_back(one: Round) -> Iterator[PreLabelling]:
     if one.prelabelling:
         yield one.prelabelling
         return
-    if one.dataset is None or guards.on_holdout(judging.difference(one)).verdict == "keep":
+    if one.dataset is None or judging.of_holdout(one).verdict != "roll back":
         return
     applied = PreLabelling.objects.filter(project=one.project, goal=Goal.APPLY, applied__lte=one.dataset.created)
     last = judging.last_kept(one)

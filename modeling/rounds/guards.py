@@ -17,8 +17,8 @@ class Difference(NamedTuple):
     """Of macro F1, this round's model against the last one's, on the same posts."""
 
     value: float
-    low: float
-    high: float
+    low: float | None  # too few posts tell no interval
+    high: float | None
 
 
 class Audited(NamedTuple):
@@ -36,12 +36,13 @@ class Judgement(NamedTuple):
     words: str
 
 
-def on_holdout(difference: Difference | None) -> Judgement:
+def on_holdout(difference: Difference) -> Judgement:
     """Worse is what cannot be luck: on a hundred posts most differences can."""
-    if difference is None:
-        return Judgement("keep", "There is no earlier round to compare it with.")
     value, low, high = difference
-    told = f"macro F1 {value:+.3f} against the last round that was kept (95%: {low:+.3f} to {high:+.3f})"
+    told = f"macro F1 {value:+.3f} against the last round that was kept"
+    if low is None or high is None:
+        return Judgement("ask", f"{told}, on too few posts to say whether that is luck: a lead decides.")
+    told += f" (95%: {low:+.3f} to {high:+.3f})"
     if high < 0:
         return Judgement("roll back", f"It is worse on the locked test set: {told}, which is more than luck.")
     return Judgement("keep", f"It is not worse on the locked test set: {told}.")

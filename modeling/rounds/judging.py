@@ -6,6 +6,7 @@ from modeling.models import Comparison, PreLabelling, Round
 from modeling.prelabelling import audited
 
 from . import guards
+from .guards import Judgement
 
 
 def last_kept(one: Round) -> Round | None:
@@ -13,8 +14,16 @@ def last_kept(one: Round) -> Round | None:
     return earlier.select_related("run", "dataset", "prelabelling").first()
 
 
+def of_holdout(one: Round) -> Judgement:
+    """What the rule for a worse model says, or that it has nothing to go by."""
+    if one.rival_id is None:
+        return Judgement("keep", "There is no earlier round to compare it with.")
+    found = difference(one)
+    return guards.on_holdout(found) if found else Judgement("wait", "It was not compared with the last round yet.")
+
+
 def difference(one: Round) -> guards.Difference | None:
-    """None where there is nothing to compare with, or too little."""
+    """None where nothing was compared."""
     if not one.evaluation or not one.rival:
         return None
     for first, second in ((one.evaluation, one.rival), (one.rival, one.evaluation)):
@@ -22,8 +31,6 @@ def difference(one: Round) -> guards.Difference | None:
         if found:
             told = Difference.from_json(found.told)
             figure = (told if first == one.evaluation else told.turned()).macro_f1
-            if figure.low is None or figure.high is None:
-                return None
             return guards.Difference(figure.value, figure.low, figure.high)
     return None
 
@@ -35,8 +42,11 @@ def is_compared(one: Round) -> bool:
     return difference(one) is not None
 
 
-def of_audits(made: PreLabelling) -> guards.Audited | None:
-    return in_short(audited.read(made))
+def of_audits(one: Round, made: PreLabelling, found: audited.Audits, allowed: float) -> Judgement | None:
+    """What the rule for wrong labels says; none where none was ever drawn."""
+    told = in_short(found)
+    settled = sum(made.result.get("settled", {}).values())
+    return guards.by_audit(told, allowed, one.enough, settled) if told else None
 
 
 def in_short(found: audited.Audits) -> guards.Audited | None:

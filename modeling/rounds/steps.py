@@ -19,7 +19,7 @@ from modeling.models import (
     RoundState,
     RunState,
 )
-from modeling.prelabelling import prelabelling, told
+from modeling.prelabelling import audited, prelabelling, told
 from modeling.training import runner, starting
 
 from . import guards, judging
@@ -32,8 +32,8 @@ BROKEN = {
     "cancelled": "was stopped",
 }  # fmt: skip
 NOT_COMPARED = (
-    "The two models were not measured on the same posts, or on too few to tell them apart: some had to go meanwhile. "
-    "Resume it, and both are asked about those that are left."
+    "The two models were not measured on the same posts: some had to go meanwhile. Resume it, and both are asked about "
+    "those that are left."
 )
 NO_AUDITS = "None of its labels was audited, so no rule can say whether it is kept."
 T = TypeVar("T")
@@ -110,10 +110,13 @@ def measured(one: Round, plan: Plan, queue: bool) -> bool:
 def held_against_the_last(one: Round, plan: Plan, queue: bool) -> bool:
     if not judging.is_compared(one):
         raise Trouble(NOT_COMPARED)
-    judged = guards.on_holdout(judging.difference(one))
+    judged = judging.of_holdout(one)
     if judged.verdict == "keep":
         return True
-    judge(one, plan, judged, queue)
+    if judged.verdict == "ask":
+        wait_for(one, Needs.VERDICT, judged.words)
+    elif judged.verdict == "roll back":
+        judge(one, plan, judged, queue)
     return False
 
 
@@ -177,11 +180,10 @@ def reviewed(one: Round, plan: Plan, queue: bool) -> bool:
     if made is None or not settled:
         conclude(one, RoundState.KEPT, in_words(one, "Its model settled nothing that could be wrong."), one.by)
         return False
-    audits = judging.of_audits(made)
-    if audits is None:  # settled on its own page with none to be drawn, or nobody could tell of any
+    judged = judging.of_audits(one, made, audited.read(made), plan.error_allowed)
+    if judged is None:  # settled on its own page with none to be drawn, or nobody could tell of any
         wait_for(one, Needs.VERDICT, NO_AUDITS)
         return False
-    judged = guards.by_audit(audits, plan.error_allowed, one.enough, settled)
     if judged.verdict == "ask":
         wait_for(one, Needs.VERDICT, judged.words)
         return False
@@ -196,7 +198,7 @@ def reviewed(one: Round, plan: Plan, queue: bool) -> bool:
 
 
 def in_words(one: Round, words: str) -> str:
-    return f"{guards.on_holdout(judging.difference(one)).words} {words}"
+    return f"{judging.of_holdout(one).words} {words}"
 
 
 def over(state: str, done: str, what: str, error: str) -> bool:

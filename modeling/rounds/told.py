@@ -30,7 +30,7 @@ def lines(one: Round) -> Iterator[str]:
     if one.evaluation and one.evaluation.measured:
         figure = one.evaluation.measured["figures"]["macro_f1"]
         yield f"  measured  macro F1 {figure['value']:.3f}{interval(figure)} on {one.evaluation.get_split_display()}"
-        yield f"  compared  {guards.on_holdout(judging.difference(one)).words}"
+        yield f"  compared  {judging.of_holdout(one).words}"
     made = one.prelabelling
     if made and made.meaning and not made.is_applied and not made.taken_back:
         yield "  asked     what it would settle:"
@@ -62,6 +62,6 @@ def another(project: Project) -> tuple[bool, str]:
 
 def past(one: Round) -> guards.Past:
     found = judging.difference(one)
-    luck = found is None or found.low <= 0 <= found.high
+    luck = found is None or found.low is None or found.high is None or found.low <= 0 <= found.high
     gain = found.value if found else None
     return guards.Past(one.state == "kept", gain, luck, int(one.told.get("settled") or 0))

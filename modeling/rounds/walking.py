@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from annotate.models import LabelSource
-from modeling.evaluation import report as measuring
 from modeling.models import Evaluation, Goal, Needs, PreLabelling, Round, RoundState, Split
 from modeling.prelabelling import audited
 from modeling.prelabelling import outcome as became
@@ -220,7 +219,7 @@ def measured(walk: Walk) -> Step:
     at = asked[states.index(state)]
     told = [Told(figure_words(evaluation), evaluation.get_absolute_url()) for evaluation in asked]
     done, total = sum(one.done for one in asked), sum(one.total for one in asked)
-    progress = Progress(done, total, seconds_left(at))
+    progress = Progress(done, total, at.seconds_left)
     return Step("measure", "Evaluate", will, state, told, progress, said_of(at), at.error)
 
 
@@ -233,23 +232,19 @@ def figure_words(evaluation: Evaluation) -> str:
     return f"{evaluation.name}: macro F1 {figure['value']:.2f}{between}"
 
 
-def seconds_left(evaluation: Evaluation) -> int | None:
-    watch = measuring.watch(evaluation)
-    if not watch.at_work or not evaluation.done or not watch.lasted or not evaluation.total:
-        return None
-    return round(watch.lasted * (evaluation.total - evaluation.done) / evaluation.done)
-
-
 def compared(walk: Walk) -> Step:
     one = walk.one
     will = "Worse than the last round, and more than luck can be: then it ends here. No worse: then it goes on."
     asked = [evaluation for evaluation in (one.evaluation, one.rival) if evaluation]
     if not asked or not all(evaluation.measured for evaluation in asked):
         return Step("compare", "Compare", will, walk.unbegun)
-    judged = guards.on_holdout(walk.difference)
+    judged = judging.of_holdout(one)
     told = [Told(judged.words, compare_url(one) if walk.difference else "")]
-    if judged.verdict == "keep":
+    if judged.verdict == "keep" or (judged.verdict == "ask" and one.is_over):
         return Step("compare", "Compare", will, DONE, told)
+    if judged.verdict == "wait":
+        held_up = one.state == RoundState.HELD_UP
+        return Step("compare", "Compare", will, TROUBLE if held_up else walk.unbegun, told, said="Not compared")
     waits = walk.needs == Needs.VERDICT
     return Step("compare", "Compare", will, PEOPLE if waits else TROUBLE, told, said="" if waits else "Worse")
 
@@ -318,8 +313,8 @@ def audits_of(walk: Walk) -> Step:
         return Step("audit", "Audit", will, walk.unbegun)
     told = [Told(f"{audits.told:,} of {audits.drawn:,} audits answered", f"{made.get_absolute_url()}#outcome")]
     state, said = of_people(walk, made, audits.waiting), ""
-    if audits.estimate:
-        judged = guards.by_audit(judging.in_short(audits), plan.error_allowed, walk.one.enough)
+    judged = judging.of_audits(walk.one, made, audits, plan.error_allowed)
+    if audits.estimate and judged:
         told.append(Told(judged.words))
         if judged.verdict == "roll back":
             state, said = TROUBLE, "Too many wrong"

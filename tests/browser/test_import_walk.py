@@ -123,7 +123,7 @@ def test_an_empty_or_missing_file_is_refused_on_the_spot(page, upload):
 def test_a_mapping_without_text_or_picture_is_sent_back(page, upload):
     upload()
     page.get_by_label("Text").select_option("none")
-    page.get_by_label("Id", exact=True).select_option("none")  # with ids, votes alone would be enough
+    page.get_by_label("Id", exact=True).select_option("from the content")  # with ids, votes alone would be enough
     start(page)
     expect(page.get_by_role("alert")).to_contain_text("Say which column holds the text or the picture")
     expect(page.get_by_label("gpt-4o-mini")).to_be_checked()  # what was chosen stays chosen
