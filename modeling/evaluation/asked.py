@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 
+from django.db.models import QuerySet
+
 from annotate.models import LabelSource
 from modeling.datasets.items import TO_TRAIN_WITH, Item, items
-from modeling.models import Evaluation, On, Split
+from modeling.models import Dataset, DatasetItem, Evaluation, On, Split
 from modeling.studying import posts
 
 from .predictors import Predictor
@@ -47,8 +49,12 @@ def count(evaluation: Evaluation) -> int:
     """Of those that are measured on."""
     if evaluation.split == On.FOLD and evaluation.run:
         return posts.count_at(evaluation.dataset, posts.positions_asked(evaluation.run))
-    there = evaluation.dataset.items.filter(split__in=splits_of(evaluation.split), removed=None)
-    return (there.exclude(label_source=LabelSource.MODEL) if evaluation.split == On.POOL else there).count()
+    return there(evaluation.dataset, evaluation.split).count()
+
+
+def there(dataset: Dataset, on: str) -> QuerySet[DatasetItem]:
+    found = dataset.items.filter(split__in=splits_of(on), removed=None)
+    return found.exclude(label_source=LabelSource.MODEL) if on == On.POOL else found
 
 
 def are_measured(evaluation: Evaluation, positions: list[int]) -> list[bool | None]:

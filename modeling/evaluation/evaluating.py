@@ -86,7 +86,7 @@ def check(project: Project, dataset: Dataset, split: str, predictor: Predictor, 
         raise Refused(f"{dataset.name} is not frozen yet.")
     if split not in On.values or split == On.TRAIN:
         raise Refused("A model is measured on the test split, the locked test set or the validation split.")
-    if split != On.FOLD and not dataset.items.filter(split__in=asked.splits_of(split), removed=None).exists():
+    if split != On.FOLD and not asked.there(dataset, split).exists():
         raise Refused(f"{dataset.name} has no posts in its {On(split).label.lower()}.")
     if split == On.POOL and (predictor.kind not in UNTAUGHT or predictor.shots):
         raise Refused("Whoever has learnt from the train split cannot be measured on it.")

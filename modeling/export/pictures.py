@@ -4,8 +4,12 @@ A picture may be gone from the storage. To ask beforehand for each would take a 
 lost is no reason to keep the others from a trainer; so it is told in a file of its own, and a command says so too.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
+from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import connection
@@ -19,6 +23,7 @@ FOLDER = "images"
 MISSING = "MISSING.txt"
 MOST_MISSING = 1000
 WINDOW = 5000
+AHEAD = 16  # pictures held at once, at most
 FORMATS = {ending: format for format, ending in images.EXTENSIONS.items()}
 
 READ = """
@@ -33,19 +38,36 @@ def members(dataset: Dataset, splits: tuple[str, ...], folder: str = FOLDER) -> 
 
 
 def by_name(images: Iterable[str], folder: str = FOLDER) -> Iterator[Member]:
-    seen: set[bytes] = set()
     missing: set[str] = set()
-    for image in images:
-        key = bytes.fromhex(image.partition(".")[0])
-        if key in seen:
-            continue
-        seen.add(key)
-        if file := opened(image):
+    for image, file in opened_ahead(each_once(images)):
+        if file:
             yield Member(f"{folder}/{image}", read(file))
         else:
             lost(f"{folder}/{image}", missing)
     if missing:
         yield Member(MISSING if folder == FOLDER else f"{folder}/{MISSING}", iter([told(missing)]))
+
+
+def each_once(images: Iterable[str]) -> Iterator[str]:
+    seen: set[bytes] = set()
+    for image in images:
+        key = bytes.fromhex(image.partition(".")[0])
+        if key not in seen:
+            seen.add(key)
+            yield image
+
+
+def opened_ahead(images: Iterator[str]) -> Iterator[tuple[str, File[bytes] | None]]:
+    """A bucket answers after milliseconds, a disk at once: of the former a few are asked for beforehand."""
+    if not settings.MEDIA_S3_BUCKET:
+        yield from ((image, opened(image)) for image in images)
+        return
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting = deque((image, pool.submit(opened, image)) for image in islice(images, AHEAD))
+        while waiting:
+            image, file = waiting.popleft()
+            yield image, file.result()
+            waiting.extend((image, pool.submit(opened, image)) for image in islice(images, 1))
 
 
 def named(dataset: Dataset, splits: tuple[str, ...]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import QueryDict
 
-from annotate.models import Project, User, Voter
+from annotate.models import LabelSource, Project, User, Voter
 from modeling.evaluation import evaluating, predictors
 from modeling.evaluation.predictors import Predictor, Unknown
 from modeling.gpu import tiny
@@ -108,7 +108,9 @@ class EvaluationForm(forms.Form):
                     calibrates = 0 if split == On.VALIDATION else spare
                     found.append(Place(f"{dataset.name}:{split}", dataset, split, posts, calibrates))
             if dataset.pk in pooled:
-                posts = sum(splits[split]["posts"] for split in POOLED)
+                posts = sum(
+                    splits[split]["posts"] - splits[split]["sources"].get(LabelSource.MODEL, 0) for split in POOLED
+                )
                 found.append(Place(f"{dataset.name}:{On.POOL}", dataset, On.POOL, posts, 0))
         return found
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, default_storage
 
+from annotate.images import replaces
 from modeling.gpu.hashing import hash_of
 from modeling.gpu.progress import FILE as PROGRESS
 from modeling.models import Run, RunState
@@ -59,7 +60,8 @@ def put(name: str, content: IO[bytes]) -> None:
     """In place of what is there by that name."""
     storage = default_storage
     if not isinstance(storage, FileSystemStorage):  # others take it as a whole or not at all
-        storage.delete(name)
+        if not replaces(storage):
+            storage.delete(name)
         storage.save(name, File(content, name))
         return
     part = f"{name}.{secrets.token_hex(4)}.part"
@@ -125,7 +127,7 @@ def archive_of(run: Run) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError as error:
         raise NoResult(
             f"The result of {run} is not in the storage that this machine sees: it was trained on "
-            f"{run.machine or 'another one'}. Give both the same MEDIA_ROOT."
+            f"{run.machine or 'another one'}. Give both the same MEDIA_ROOT, or the same bucket."
         ) from error
     except zipfile.BadZipFile as error:
         raise NoResult(f"The result of {run} in the storage is damaged.") from error
