@@ -1,4 +1,5 @@
 from .agreement import AgreementSnapshot
+from .allowance import Allowance
 from .event import Event
 from .importing import ImportRun
 from .label_studio import (
@@ -15,10 +16,13 @@ from .removal import Removal
 from .review import Disagreement, Review, Targeting
 from .tally import QueueTally, Tally, VoteTally
 from .vote import Vote, Voter
+from .webhook import Delivery, Webhook
 
 __all__ = [
     "AgreementSnapshot",
+    "Allowance",
     "ApiToken",
+    "Delivery",
     "Disagreement",
     "Event",
     "Image",
@@ -46,4 +50,5 @@ __all__ = [
     "Vote",
     "VoteTally",
     "Voter",
+    "Webhook",
 ]

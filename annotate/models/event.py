@@ -1,6 +1,9 @@
 from typing import Any
 
-from django.db import models
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models, transaction
+
+from annotate.webhooks import telling
 
 from .people import User
 from .project import Project
@@ -17,10 +20,17 @@ class Event(models.Model):
     data = models.JSONField(default=dict)
 
     class Meta:
-        ordering = ["-id"]
+        ordering = ["-at", "-id"]
         indexes = [
-            models.Index(fields=["project", "-id"], name="event_by_project"),
+            # The log is read in order of time, of a project or of the site, narrowed by what was done or by whom.
+            models.Index(fields=["project", "at", "id"], name="event_of_project"),
+            models.Index(fields=["project", "verb", "at", "id"], name="event_of_project_by_verb"),
+            models.Index(fields=["project", "user", "at", "id"], name="event_of_project_by_person"),
+            models.Index(fields=["at", "id"], name="event_by_time"),
+            models.Index(fields=["verb", "at", "id"], name="event_by_verb"),
+            models.Index(fields=["user", "at", "id"], name="event_by_person"),
             models.Index(fields=["post_id", "id"], name="event_by_post", condition=models.Q(post_id__isnull=False)),
+            GinIndex(OpClass("data", "jsonb_path_ops"), name="event_by_object"),
         ]
 
     def __str__(self) -> str:
@@ -28,4 +38,8 @@ class Event(models.Model):
 
     @classmethod
     def record(cls, verb: str, *, user: User | None = None, project: Project | None = None, **data: Any) -> None:
-        cls.objects.create(verb=verb, user=user, project=project, data=data)
+        """And told to whoever asked to be told, or neither."""
+        with transaction.atomic(savepoint=False):
+            event = cls.objects.create(verb=verb, user=user, project=project, data=data)
+            if project is not None:
+                telling.tell(event, project)
