@@ -18,6 +18,23 @@ const unreached = document.querySelector("[data-unreached]");
 document.addEventListener("htmx:sendError", () => { unreached.hidden = false; });
 document.addEventListener("htmx:afterOnLoad", () => { unreached.hidden = true; });
 
+// Where the server broke, its sentence with the number to quote; it stays until the same has succeeded.
+const broken = document.querySelector("[data-broken]");
+const breaks = new Set();
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  const path = detail.pathInfo.requestPath;
+  if (detail.xhr.status >= 500) {
+    breaks.add(path);
+    if (broken.hidden) broken.textContent = said(detail.xhr);
+  } else if (detail.successful) breaks.delete(path);
+  broken.hidden = !breaks.size;
+});
+
+function said(xhr) {
+  const isSentence = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
+  return isSentence ? xhr.responseText : `The server answered ${xhr.status}. Try again in a moment.`;
+}
+
 // A fragment asked for every second is not put in place under a finger that presses on the old one.
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.querySelector(":active")) event.detail.shouldSwap = false;
