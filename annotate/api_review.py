@@ -140,7 +140,8 @@ class Refused(Schema):
     detail: str
 
 
-class UnknownLabel(Refused):
+class UnknownLabel(Schema):
+    detail: str | list[dict[str, Any]] = Field(description="A list where fields are at fault: it names them.")
     labels: list[str] | None = None
 
 

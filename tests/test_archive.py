@@ -234,6 +234,7 @@ def test_damage_never_raises_anything_else(tmp_path, wounds):
         ("x/.csv", "_csv"),
         ("größe.csv", "größe.csv"),
         ("a" * 200 + ".csv", "a" * 80 + ".csv"),
+        ("𝔘" * 200 + ".csv", "𝔘" * 40 + ".csv"),
         ("posts.csv; rm -rf", "posts.csvrmrf"),
     ],
 )

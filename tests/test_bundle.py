@@ -110,7 +110,16 @@ def test_it_says_how_many_cards_it_uses_and_brings_what_they_need(run):
     ({"receipt.json": None}, "no receipt"),
     ({"adapter/adapter_model.safetensors": None}, "no adapter"),
     ({"receipt.json": "{"}, "cannot be read"),
+    ({"receipt.json": "[" * 5000}, "cannot be read"),
+    ({"receipt.json": r'{"model": "nul \u0000"}'}, "cannot be read"),
+    ({"receipt.json": r'{"model": "half \ud800"}'}, "cannot be read"),
     ({"receipt.json": '{"trained_for": {"run": 0}}'}, "another run"),
+    ({"progress.jsonl": "no JSON\n"}, "progress cannot be read"),
+    ({"progress.jsonl": "[]\n"}, "progress cannot be read"),
+    ({"progress.jsonl": '{"step": 1}\n'}, "progress cannot be read"),
+    ({"progress.jsonl": '{"kind": "step", "step": "first", "of": 2}\n'}, "progress cannot be read"),
+    ({"progress.jsonl": f'{{"kind": "step", "step": {10**30}, "of": 2}}\n'}, "progress cannot be read"),
+    ({"progress.jsonl": r'{"kind": "step", "step": 1, "of": 2, "loss": "\u0000"}' + "\n"}, "progress cannot be read"),
     ({"adapter/run_me.py": "import os"}, "no part of a result"),
     ({"adapter/pytorch_model.bin": "pickle"}, "no part of a result"),
     ({"../../outside.txt": "x"}, "no part of a result"),
@@ -123,6 +132,23 @@ def test_what_is_no_result_of_it_is_refused_and_changes_nothing(run, changes, wo
     run.refresh_from_db()
     assert run.state == RunState.AWAY
     assert not (run_folder.folder_of(run) / "receipt.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "method", "password", "overlong"])
+def test_an_archive_that_is_damaged_inside_is_a_sentence_and_changes_nothing(run, damage):
+    path = result(run)
+    whole = path.read_bytes()
+    central = whole.index(b"PK\1\2")
+    path.write_bytes({
+        "cut": whole[: central // 2] + whole[central:], "password": whole[: central + 8] + b"\1" + whole[central + 9 :],
+        "method": whole[: central + 10] + b"\x63" + whole[central + 11 :],
+        "overlong": whole[:-6] + b"\xff\xff\xff\x7f" + whole[-2:],
+    }[damage])  # fmt: skip
+    with pytest.raises(bundle.NotOurs, match=r"not a ZIP|no receipt"):
+        bundle.bring_home(run, path)
+    run.refresh_from_db()
+    assert run.state == RunState.AWAY
+    assert not run_folder.folder_of(run).exists()
 
 
 def test_what_is_no_archive_is_a_sentence(run, tmp_path):

@@ -486,6 +486,12 @@ def test_a_parquet_value_that_cannot_be_read_costs_its_row(tmp_path):
     assert refusals(rows) == [(2, "row cannot be read (not valid UTF-8)")]
 
 
+def test_names_of_parquet_columns_are_ones_that_a_page_can_show(tmp_path):
+    pq.write_table(pa.table({"text": ["gm"], "nul \0": ["a"]}), tmp_path / "posts.parquet")
+    shown = formats.preview(tmp_path / "posts.parquet", "posts.parquet", Options(labels=LABELS))
+    assert shown.rows == [{"text": "gm", "nul ": "a"}]
+
+
 def test_a_parquet_file_cut_short_cannot_be_read(tmp_path):
     path = write_parquet(tmp_path, {"text": ["a"]})
     path.write_bytes(path.read_bytes()[:-20])
@@ -605,6 +611,18 @@ def test_a_conversation_is_a_post_and_its_answer_the_label(tmp_path):
     assert rows[1].external_id == "c2"
     assert rows[1].meta == {"answer": "A cat.", "later turns": [{"human": "sure?"}]}
     assert [number for number, _ in refusals(rows)] == [4, 5]
+
+
+@pytest.mark.parametrize("source", [[], {}, ["review"], 7, None])
+@pytest.mark.parametrize("record", [
+    {"messages": [{"role": "user", "content": "gm"}], "metadata": {"label_source": "SOURCE"}},
+    {"text": "gm", "label": "bullish", "split": "train", "at": "2025-11-14", "label_source": "SOURCE"},
+])  # fmt: skip
+def test_a_source_of_labels_that_is_no_text_is_none_of_ours(tmp_path, record, source):
+    written = json.dumps([record]).replace('"SOURCE"', json.dumps(source))
+    [row] = read_text(tmp_path, "posts.json", written)
+    assert row.text == "gm"
+    assert row.past is None
 
 
 # --- Label Studio
@@ -759,6 +777,15 @@ def test_the_preview_of_a_table_asks_for_its_columns(tmp_path):
     assert preview.columns == Columns(text="text", label="label")
     assert preview.rows == [{"id": "1", "text": "gm", "label": "bullish"}, {"id": "3", "text": "x", "label": "neutral"}]
     assert [refused.number for refused in preview.refused] == [2]
+
+
+@pytest.mark.parametrize("name", ["posts.json", "posts.jsonl"])
+def test_names_of_columns_are_ones_that_a_page_can_show(tmp_path, name):
+    record = r'{"text": "gm", "half \ud800": 1, "nul \u0000": 2}'
+    path = write(tmp_path, name, record if name.endswith("l") else f"[{record}]")
+    shown = formats.preview(path, name, Options(labels=LABELS))
+    assert shown.headers == ["text", "half \ufffd", "nul "]
+    assert shown.rows == [{"text": "gm", "half \ufffd": "1", "nul ": "2"}]
 
 
 def test_the_preview_of_other_formats_has_no_columns_to_choose(tmp_path):

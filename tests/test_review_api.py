@@ -313,6 +313,23 @@ class TestAccess:
         names = [one["name"] for one in told["/api/disagreements/{pk}/review"]["post"]["parameters"]]
         assert "Idempotency-Key" in names
 
+    def test_every_operation_tells_how_it_refuses(self, client):
+        client.force_login(make_user())
+        paths = client.get("/api/openapi.json").json()["paths"].values()
+        refusals = [operation["responses"]["4XX"] for operations in paths for operation in operations.values()]
+        forms = [told["content"]["application/json"]["schema"] for told in refusals]
+        assert all(form["required"] == ["detail"] for form in forms)
+
+    def test_fields_at_fault_are_named_as_the_description_says(self, client, project):
+        client.force_login(make_member(project))
+        address = "/api/disagreements/{pk}/review"
+        answer = client.post(address.format(pk=1), {"seconds": "long"}, "application/json")
+        assert answer.status_code == 422
+        assert [fault["loc"][-1] for fault in answer.json()["detail"]] == ["seconds"]
+        told = client.get("/api/openapi.json").json()
+        form = told["components"]["schemas"]["UnknownLabel"]["properties"]["detail"]
+        assert {one["type"] for one in form["anyOf"]} == {"string", "array"}
+
 
 class TestTheLockedTestSet:
     """Reviewers are measured on it, so they cannot look its labels up."""

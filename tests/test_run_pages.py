@@ -450,6 +450,10 @@ class TestReceipt:
         assert lines["Trained"].is_long
         assert "Revision" not in lines
 
+    def test_a_number_larger_than_any_memory_is_told_as_a_number(self):
+        [line] = receipts.lines({"peak_memory": 10**400})
+        assert line.said[0].startswith("10,000,000")
+
     def test_it_is_downloaded_whole(self, client, dataset):
         run = make_run(dataset, RunState.DONE, receipt=self.TOLD)
         answer = client.get(f"/p/memes/runs/{run.pk}/receipt.json")

@@ -199,4 +199,5 @@ def why_not_name(original: str, name: str) -> str:
 def safe_name(name: str) -> str:
     """The suffix tells the format and the rest is for a person: neither leads anywhere."""
     last = PurePosixPath(name)
-    return (re.sub(r"[^\w-]", "_", last.stem)[:80] or "table") + re.sub(r"[^\w.]", "", last.suffix)[:10].lower()
+    stem = re.sub(r"[^\w-]", "_", last.stem)[:80].encode()[:160].decode(errors="ignore")  # disks count bytes
+    return (stem or "table") + re.sub(r"[^\w.]", "", last.suffix)[:10].lower()

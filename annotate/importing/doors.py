@@ -12,6 +12,7 @@ from django_q.tasks import async_task
 
 from annotate.models import ImportRun, Project, User
 from annotate.models.importing import ImportState
+from annotate.operating import room
 
 from . import formats
 from .rows import Unreadable
@@ -23,8 +24,23 @@ COUNTED = 256 * 1024**2  # bytes; of a larger file the run itself tells how many
 def receive(project: Project, by: User, file: File) -> ImportRun:  # type: ignore[type-arg]
     """The name is kept for people; where it lies has nothing of it but the ending."""
     name = PurePath(file.name or "upload").name[:255]
-    path = default_storage.save(f"uploads/{secrets.token_hex(12)}{PurePath(name).suffix[:10].lower()}", file)
+    path = kept(f"uploads/{secrets.token_hex(12)}{PurePath(name).suffix[:10].lower()}", file)
     return ImportRun.objects.create(project=project, by=by, name=name, path=path)
+
+
+def kept(path: str, file: File) -> str:  # type: ignore[type-arg]
+    """Whole, or with a sentence and not at all."""
+    if problem := room.problem_with_import():
+        raise Unreadable(problem)
+    try:
+        return default_storage.save(path, file)
+    except OSError as error:
+        default_storage.delete(path)
+        if error.errno in room.FULL:
+            raise Unreadable(
+                "The disk is full, so the file could not be kept. Make room, and send it again."
+            ) from error
+        raise
 
 
 def collect(project: Project, by: User, board: str, threads: int, with_pictures: bool) -> ImportRun:

@@ -209,7 +209,9 @@ def checked(value: object, source: str) -> Parsed:
         return "record is not valid UTF-8; save the file as UTF-8", excerpt(source)
     if not isinstance(value, dict):
         return "record is not an object with named fields", excerpt(source)
-    return value
+    if "\\u" not in source and "\0" not in source:
+        return value
+    return {storable(name): inside for name, inside in value.items()}  # pages show the names as headings
 
 
 def reason(error: ValueError | RecursionError) -> str:

@@ -52,7 +52,8 @@ def clear_report(run: ImportRun, id_hashes: Collection[str], text: str = "") -> 
         with Path(clean.name).open("rb") as file:
             run.report = default_storage.save(f"reports/import-{run.pk}.csv", File(file))
     ImportRun.objects.filter(pk=run.pk).update(report=run.report)
-    default_storage.delete(before)
+    if run.report != before:  # a bucket puts the new one in the place of the old
+        default_storage.delete(before)
 
 
 def rewrite(report: io.TextIOBase, clean: object, id_hashes: Collection[str], excerpt: str) -> bool:

@@ -30,6 +30,7 @@ LOCKED = (
     "this post belongs to a locked test set; import it with that box ticked, or --holdout, or it would be trained on"
 )
 THREADS = 2  # Pillow lets go of the interpreter while it decodes; more than two gained nothing on two cores
+WAITING_THREADS = 16  # where pictures go to a bucket, and a thread mostly waits for its answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Loader:
         self.voters: dict[str, int] = {}
         self.groups = TemplateGroups(self.project)
         self.now: datetime = run.started or run.created
-        self.pool = ThreadPoolExecutor(THREADS)
+        self.pool = ThreadPoolExecutor(WAITING_THREADS if settings.MEDIA_S3_BUCKET else THREADS)
 
     def load(self, rows: list[Row | Refused]) -> Loaded:
         loaded = Loaded()

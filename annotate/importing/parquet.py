@@ -31,7 +31,7 @@ def read(path: Path) -> Iterator[Record | Refused]:
                 return
             if batch is None:
                 return
-            for record in records(in_microseconds(batch)):
+            for record in records(with_plain_names(in_microseconds(batch))):
                 number += 1
                 yield Refused(number, record) if isinstance(record, str) else (number, named(record, names))
 
@@ -72,6 +72,12 @@ def in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
             micro = pa.timestamp("us", column.type.tz)
             batch = batch.set_column(at, pa.field(column.name, micro), batch.column(at).cast(micro, safe=False))
     return batch
+
+
+def with_plain_names(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Pages show the names as headings, and a form sends them back without a NUL."""
+    names = [storable(name) for name in batch.schema.names]
+    return batch if names == batch.schema.names else batch.rename_columns(names)
 
 
 def holds_bytes(kind: pa.DataType) -> bool:

@@ -13,6 +13,7 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
@@ -21,6 +22,7 @@ from annotate.fetch import fetch_image
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, ImportRun, Label
 from annotate.models.importing import ImportRunQuerySet, ImportState
+from annotate.operating import room
 
 from . import formats, fourchan_live, leftovers
 from .columns import Columns
@@ -29,6 +31,7 @@ from .rows import Refused, Row, Unreadable
 
 Progress = Callable[[ImportRun], None]
 DEADLOCKS_BORNE = 5
+VERBS = {ImportState.FAILED: "import failed", ImportState.CANCELLED: "import stopped"}
 
 
 class LostClaim(Exception):
@@ -71,6 +74,8 @@ def load_all(
     loader = Loader(run)
     with source_of(run, path) as rows:
         for batch in batches(rows):
+            if problem := room.problem_with_import():
+                raise Unreadable(problem)
             loader, loaded = load_whole(run, loader, batch)
             report(loaded.lines)
             if progress:
@@ -177,7 +182,7 @@ def local_copy(run: ImportRun, path: Path | None) -> Iterator[Path]:
 def record(run: ImportRun, loaded: Loaded) -> None:
     """In the batch's own transaction, so that the counts on the page are what stands in the table."""
     kept = still_ours(run).update(
-        heartbeat=timezone.now(),
+        heartbeat=Now(),
         imported=F("imported") + loaded.count("imported"),
         already=F("already") + loaded.count("already there"),
         refused=F("refused") + loaded.count("refused"),
@@ -202,7 +207,7 @@ def finish(run: ImportRun, state: ImportState, error: str, report: IO[str]) -> b
         if not still_ours(run).update(report=run.report, state=state, error=error, ended=run.ended):
             return False
         Event.record(
-            "posts imported", user=run.by, project=run.project,
+            VERBS.get(state, "posts imported"), user=run.by, project=run.project,
             run=run.pk, name=run.name, imported=run.imported, already_there=run.already, refused=run.refused,
         )  # fmt: skip
     leftovers.forget_after(run)
@@ -210,6 +215,8 @@ def finish(run: ImportRun, state: ImportState, error: str, report: IO[str]) -> b
 
 
 def said(failure: Exception) -> str:
+    if isinstance(failure, OSError) and failure.errno in room.FULL:
+        return room.FULL_WORDS
     if isinstance(failure, OSError):
         return f"The disk or the file did not play along: {failure.strerror or failure}. Mend that and run it again."
     return str(failure)

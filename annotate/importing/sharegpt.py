@@ -80,7 +80,7 @@ def told(answer: str, labels: Mapping[str, str]) -> tuple[str, str]:
 
 def with_metadata(row: Row, metadata: object) -> Row:
     """Our own, which says where the label is from; what others keep under this name is kept with the rest."""
-    if not isinstance(metadata, dict) or metadata.get("label_source") not in exported.SOURCES:
+    if not isinstance(metadata, dict) or not exported.is_source(metadata.get("label_source")):
         return row
     own = {name: value for name, value in row.meta.items() if name != "metadata"}
     known = exported.about(metadata)

@@ -1,5 +1,6 @@
 """A run carried to a rented card and back: one archive that needs neither our site nor our database, and its result."""
 
+import errno
 import json
 import re
 import shutil
@@ -8,10 +9,12 @@ from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from django.db import transaction
+from django.db import DataError, transaction
 from django.utils import timezone
 
+from annotate.importing.archive import DAMAGE
 from annotate.models import Event, User
 from modeling.child import Told
 from modeling.export.members import Member
@@ -26,6 +29,7 @@ from .results import ADAPTER, RECEIPT
 TRAINER = Path(__file__).parent.parent / "gpu"
 NEEDED = ("pillow", "scikit-learn")  # of what the site itself installs
 MOST_BYTES = 40 * 1024**3
+OF_A_BROKEN_ZIP = {errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}  # all else is our disk
 
 HOW = """# Run {run}: {model} on {dataset}
 
@@ -97,12 +101,9 @@ def requirements(sharing: str = "") -> str:
 def bring_home(run: Run, archive: Path, by: User | None = None) -> None:
     """As if it had been trained here."""
     folder = run_folder.folder_of(run)
-    try:
-        with zipfile.ZipFile(archive) as packed, TemporaryDirectory(dir=parent_of(folder)) as unpacked:
-            receipt = unpack(run, packed, Path(unpacked))
-            settle(run, folder, Path(unpacked), receipt, by)
-    except zipfile.BadZipFile as error:
-        raise NotOurs("This is not a ZIP, or it was cut off on its way: bring result.zip as it was made.") from error
+    with TemporaryDirectory(dir=parent_of(folder)) as unpacked:
+        receipt = unpack(run, archive, Path(unpacked))
+        settle(run, folder, Path(unpacked), receipt, by)
 
 
 def parent_of(folder: Path) -> Path:
@@ -110,13 +111,18 @@ def parent_of(folder: Path) -> Path:
     return folder.parent
 
 
-def unpack(run: Run, packed: zipfile.ZipFile, to: Path) -> dict[str, object]:
-    if sum(entry.file_size for entry in packed.infolist()) > MOST_BYTES:
-        raise NotOurs("This archive is larger than any adapter.")
+def unpack(run: Run, archive: Path, to: Path) -> dict[str, object]:
     try:
-        results.unpack(packed, to)
+        with zipfile.ZipFile(archive) as packed:
+            if sum(entry.file_size for entry in packed.infolist()) > MOST_BYTES:
+                raise NotOurs("This archive is larger than any adapter.")
+            results.unpack(packed, to)
     except results.NoResult as refusal:
         raise NotOurs(f"{refusal} Bring result.zip as the bundle makes it.") from refusal
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno not in OF_A_BROKEN_ZIP:
+            raise
+        raise NotOurs("This is not a ZIP, or it was cut off on its way: bring result.zip as it was made.") from error
     return checked(run, to)
 
 
@@ -124,15 +130,23 @@ def checked(run: Run, result: Path) -> dict[str, object]:
     if not (result / RECEIPT).exists() or not any((result / ADAPTER).glob("*.safetensors")):
         raise NotOurs("There is no receipt or no adapter in it: the run did not come to its end there.")
     try:
-        receipt: dict[str, object] = json.loads((result / RECEIPT).read_text(encoding="utf-8"))
+        receipt: dict[str, object] = json_in((result / RECEIPT).read_text(encoding="utf-8"))
         trained = receipt["trained_for"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotOurs("Its receipt cannot be read: bring result.zip as it was made.") from error
     if trained != run_folder.told_of(run):
         raise NotOurs(f"This is the result of another run or of another dataset: {json.dumps(trained)[:200]}.")
     if receipt.get("adapter") != hash_of(result / ADAPTER):
         raise NotOurs("Its adapter is not the one that its receipt tells of: bring result.zip as it was made.")
     return receipt
+
+
+def json_in(text: str) -> Any:
+    """As a table can hold it: PostgreSQL knows no NaN, and neither a NUL nor half of a surrogate pair in a text."""
+    told = json.loads(text, parse_constant=lambda _: None)
+    if "\\u0000" in json.dumps(told, ensure_ascii=False).encode().decode():
+        raise ValueError("a NUL in a text")
+    return told
 
 
 def settle(run: Run, folder: Path, result: Path, receipt: dict[str, object], by: User | None) -> None:
@@ -143,13 +157,23 @@ def settle(run: Run, folder: Path, result: Path, receipt: dict[str, object], by:
         ):
             raise NotOurs("This run is at work here, or done already.")
         run.refresh_from_db()
+        tell_progress(run, result)
         results.keep(run, result)
         folder.mkdir(exist_ok=True)
         for path in sorted(result.iterdir()):
             target = folder / path.name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             shutil.move(path, target)
-        if (folder / FILE).exists():
-            runner.mirror(run, Told(folder, of_before=True).fresh())
-            Run.objects.filter(pk=run.pk).update(step=run.step, steps=run.steps, latest=run.latest, scores=run.scores)
         Event.record("result brought home", user=by, project=run.project, run=run.pk, dataset=run.dataset.name)
+
+
+def tell_progress(run: Run, result: Path) -> None:
+    """Before anything is laid beside the run: what cannot be read leaves all as it was."""
+    if not (result / FILE).exists():
+        return
+    try:
+        with transaction.atomic():
+            runner.mirror(run, Told(result, of_before=True).fresh())
+            Run.objects.filter(pk=run.pk).update(step=run.step, steps=run.steps, latest=run.latest, scores=run.scores)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError) as error:
+        raise NotOurs("Its progress cannot be read: bring result.zip as it was made.") from error

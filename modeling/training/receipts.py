@@ -64,7 +64,7 @@ def in_short(name: str, value: Any) -> str:
         return ", ".join(parts)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(words for one in value if (words := in_short(name, one)))
-    if name in BYTES and isinstance(value, int):
+    if name in BYTES and isinstance(value, int) and abs(value) < 2**63:
         return str(filesizeformat(value))
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -79,5 +79,5 @@ def setting(told: str) -> tuple[str, Any]:
     name, _, value = told.partition("=")
     try:
         return name.strip(), json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name.strip(), value

@@ -1,0 +1,1 @@
+"""What comes from outside, tried with tens of thousands of odd inputs: `make fuzz`, and a few in `make test`."""
