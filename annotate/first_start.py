@@ -22,6 +22,7 @@ Say = Callable[[str], None]
 DEMO = "demo"
 HOLDOUT = 107  # as small as the test sets this is built for
 MOST_ALIKE, LOT = 17, 226
+DAILY = ("modeling.tasks.every_day",)
 SWEEPS = ("annotate.tasks.every_minute", "labeling.tasks.every_minute", "modeling.tasks.every_minute")
 
 
@@ -33,6 +34,9 @@ def migrate(say: Say) -> None:
     for func in SWEEPS:
         minutely = {"func": func, "schedule_type": Schedule.MINUTES, "minutes": 1, "repeats": -1, "cluster": "short"}
         Schedule.objects.update_or_create(name=func, defaults=minutely)
+    for func in DAILY:
+        daily = {"func": func, "schedule_type": Schedule.DAILY, "repeats": -1, "cluster": "short"}
+        Schedule.objects.update_or_create(name=func, defaults=daily)
 
 
 def make_demo(say: Say) -> None:

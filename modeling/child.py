@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from annotate.offspring import die_with_parent
 
-from .gpu.progress import FILE, STOP
+from .gpu import full_disk
+from .gpu.progress import FILE, STOP, whole_lines
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -55,7 +56,7 @@ class Told:
 
     def __init__(self, folder: Path, of_before: bool = False) -> None:
         self.path = folder / FILE
-        self.at = self.path.stat().st_size if self.path.exists() and not of_before else 0
+        self.at = 0 if of_before else whole_lines(self.path)
         self.last: dict[str, Any] = {}
 
     def fresh(self) -> Iterator[dict[str, Any]]:
@@ -78,5 +79,7 @@ def ended(told: Told, code: int) -> tuple[str, str]:
         return kind, str(told.last["error"])
     if code == 0 and kind in ("done", "stopped"):
         return kind, ""
+    if full_disk.has_no_room(told.path.parent):  # not even the words that say so found room
+        return "failed", full_disk.WORDS
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return "interrupted", f"The process ended without a word ({how}). Look at the log, then resume it."

@@ -38,8 +38,10 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
         run = doors.collect(project, me(request), **board.cleaned_data)
         return redirect(run)
     if door == "file" and form.is_valid():
-        run = doors.receive(project, me(request), form.cleaned_data["file"])
-        return redirect(run)
+        try:
+            return redirect(doors.receive(project, me(request), form.cleaned_data["file"]))
+        except Unreadable as problem:
+            form.add_error("file", str(problem))
     status = 422 if door else 200
     return render(
         request, "annotate/import_new.html", {"project": project, "form": form, "board": board}, status=status

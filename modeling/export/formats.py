@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from annotate.operating import room
 from modeling.datasets import items
 from modeling.models import Dataset
 
@@ -113,6 +114,8 @@ def write_to(
     """A folder, or one file where the name ends like one; under its name only once it is whole."""
     format, out = checked(dataset, key, options), out.absolute()
     refuse_to_overwrite(out, replace)
+    if problem := room.problem_with_disk(out.parent):
+        raise NotExported(problem)
     written = Written()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,8 @@ def load_adapter(config: Config, folder: Path, adapter: Path | None = None, bits
     else:
         from peft import PeftModel
 
+        if not any(adapter.glob("*.safetensors")):  # PEFT would take a pickle instead
+            raise CannotLoad(f"The folder {adapter} holds no adapter in safetensors.")
         loaded = load(config, folder, bits)
         try:
             loaded.model = PeftModel.from_pretrained(loaded.model, adapter)

@@ -10,12 +10,25 @@ FILE = "progress.jsonl"
 STOP = "stop"  # a file of this name asks it to save a checkpoint and end
 
 
+def whole_lines(path: Path) -> int:
+    """Up to which byte: what a full disk or a kill cut off counts for nothing."""
+    return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+
+
+def drop_half_a_line(path: Path) -> None:
+    """The next one would be written to its end, and nobody could read either."""
+    if path.exists() and path.stat().st_size > (whole := whole_lines(path)):
+        os.truncate(path, whole)
+
+
 class Progress:
     """Of several processes the first one writes; but each may say why it failed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.is_main = os.environ.get("RANK", "0") == "0"  # as accelerate and torchrun tell it
+        if self.is_main:
+            drop_half_a_line(folder / FILE)
         self.file = (folder / FILE).open("a", encoding="utf-8")
         self.begins = self.file.tell()
 

@@ -19,10 +19,18 @@ cpu_build.prepare()
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from transformers import EarlyStoppingCallback  # noqa: E402
-from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig  # noqa: E402
 
-from modeling.gpu import classifier_as_it_is, classifier_training, families, receipt, sharing, tiny  # noqa: E402
+from modeling.gpu import (  # noqa: E402
+    checkpoints,
+    classifier_as_it_is,
+    classifier_training,
+    families,
+    full_disk,
+    receipt,
+    sharing,
+    tiny,
+)
 from modeling.gpu.batches import BadBatch, Collator  # noqa: E402
 from modeling.gpu.config import Config  # noqa: E402
 from modeling.gpu.encoders import Encoder, encoder_of  # noqa: E402
@@ -55,10 +63,12 @@ def main(folder: Path) -> None:
         progress.write("failed", error=out_of_memory(Config.read(folder)))
         raise SystemExit(1) from error
     except OSError as error:
-        told = f"The disk did not play along: {error.strerror or error}. Make room, and resume."
-        progress.write("failed", error=told)
+        progress.write("failed", error=full_disk.told(error, folder))
         raise SystemExit(1) from error
     except Exception as error:  # whatever it is, whoever watches is told; the whole of it goes to the log
+        if full_disk.is_reason(error, folder):
+            progress.write("failed", error=full_disk.WORDS)
+            raise SystemExit(1) from error
         told = f"Something that was not foreseen, {type(error).__name__}: {first_line(error)}"
         progress.write("failed", error=told)
         raise
@@ -79,7 +89,7 @@ def train(folder: Path, progress: Progress) -> None:
     prepare = classifier_training.prepared if config.is_classifier else prepared
     loaded, model, weights, before, trainer = prepare(config, folder, posts, labels, progress, asked)
 
-    resumed = get_last_checkpoint(str(folder / "checkpoints")) if (folder / "checkpoints").is_dir() else None
+    resumed = checkpoints.last_whole(folder, progress.is_main)
     if asked_to_stop(progress, trainer.args):
         progress.write("stopped", step=int(resumed.rpartition("-")[2]) if resumed else 0)
         return

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
+from annotate.operating import room
 from modeling.child import Told, child, ended, looks
+from modeling.gpu import full_disk
 from modeling.gpu.config import Config
 from modeling.gpu.progress import STOP
 from modeling.models import RESUMES, Dataset, Run, RunPoint, RunQuerySet, RunState, Study
@@ -126,10 +129,11 @@ def carry_out(run: Run, progress: Progress = lambda _: None) -> bool:
         state, error = trained(run, before, progress)
     except Lost:
         return True
-    except run_folder.NotSeen as failure:
+    except (run_folder.NotSeen, room.NoRoom) as failure:
         state, error = RunState.FAILED, str(failure)
     except OSError as failure:
-        state, error = RunState.FAILED, f"The disk did not play along: {failure.strerror or failure}. Then resume it."
+        told = f"The disk did not play along: {failure.strerror or failure}. Then resume it."
+        state, error = RunState.FAILED, full_disk.WORDS if failure.errno in full_disk.FULL else told
     except BaseException:
         logging.getLogger(__name__).exception("Run %s broke off.", run.pk)
         end(run, RunState.INTERRUPTED, "It broke off. What was saved stands: resume it.")
@@ -141,6 +145,7 @@ def carry_out(run: Run, progress: Progress = lambda _: None) -> bool:
 def trained(run: Run, before: str, progress: Progress) -> tuple[RunState, str]:
     """Its result is kept before it counts as done: no machine is told of one that it cannot have."""
     folder = run_folder.folder_of(run)
+    room.refuse_if_full(run_folder.all_runs())
     doing(run, "writing the dataset")
     with heartbeat(lambda: still_ours(run), f"Run {run.pk}"):  # many pictures take minutes
         run_folder.forget_removed()  # nothing else sweeps a machine that only trains
@@ -220,7 +225,7 @@ def still_ours(run: Run) -> RunQuerySet:
 
 def heard(run: Run) -> None:
     told = {name: getattr(run, name) for name in ("doing", "step", "steps", "latest", "scores")}
-    if not still_ours(run).update(heartbeat=timezone.now(), **told):
+    if not still_ours(run).update(heartbeat=Now(), **told):
         raise Lost
     run.refresh_from_db(fields=["stop_asked"])
 

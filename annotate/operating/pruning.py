@@ -1,0 +1,213 @@
+"""What may go by rule, because nobody needs it or it can be made again. First found and shown, and only then removed.
+
+A rule finds what would go. Each thing that it found is looked at again in the moment that it goes, for whatever was
+found on a page may be in use by the time that somebody says yes.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+from django_q.models import Success
+
+from annotate import images, removing
+from annotate.models import Event, Image, ImportRun, User
+from annotate.models.importing import ImportState
+
+HALF = ".part"
+HALF_DAYS = 1  # nobody writes one file for as long as that
+Named = Callable[[], set[str]]  # pictures that are needed though no post shows them, by their hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    what: str
+    bytes: int
+    remove: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    key: str
+    title: str
+    why: str  # it may go, in a sentence
+    days: int  # that it stays; 0: the rule is switched off
+    find: Callable[[datetime], Iterable[Going]]  # what was left alone since that moment
+
+    def found(self) -> list[Going]:
+        return list(self.find(timezone.now() - timedelta(days=self.days))) if self.days else []
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    rule: Rule
+    going: list[Going]
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.bytes for one in self.going)
+
+
+def rules(still_named: Named) -> list[Rule]:
+    return [
+        Rule("uploads", "Files sent for imports that are done", "Their posts stand in the database.",
+             settings.PRUNE_UPLOADS_DAYS, uploads),
+        Rule("orphans", "Pictures that no post shows",
+             "Their posts went with their project, or the import that brought them broke off.",
+             settings.PRUNE_ORPHANS_DAYS, lambda before: orphans(before, still_named)),
+        Rule("halves", "Half-written files", "Whoever wrote them was killed.", HALF_DAYS, halves),
+        Rule("tasks", "Queued work that is done", "Only the admin’s list of tasks shows it.",
+             settings.PRUNE_TASKS_DAYS, tasks),
+        Rule("sessions", "Logins that have ended", "They open nothing any more.", HALF_DAYS, sessions),
+    ]  # fmt: skip
+
+
+def prune(found: Iterable[Found], by: User | None = None) -> tuple[int, int]:
+    """How many went, and of how many bytes. What cannot go now is left for the next time."""
+    things = freed = 0
+    told: dict[str, Any] = {}
+    for each in found:
+        for one in each.going:
+            try:
+                one.remove()
+            except (OSError, Kept):
+                continue
+            things, freed = things + 1, freed + one.bytes
+            told[each.rule.key] = told.get(each.rule.key, 0) + 1
+    if things:
+        Event.record("storage pruned", user=by, megabytes=freed // 1024**2, **told)
+    return things, freed
+
+
+class Kept(Exception):
+    """It is needed after all."""
+
+
+# --- The rules
+
+
+def uploads(before: datetime) -> Iterator[Going]:
+    """Of one that failed or was stopped the file stays: with it the import can be begun again."""
+    over = ImportRun.objects.filter(state=ImportState.DONE, ended__lt=before).exclude(path="")
+    for run in over.iterator():
+        if default_storage.exists(run.path):
+            yield Going(
+                f"{run.name} (import {run.pk})",
+                default_storage.size(run.path),
+                lambda path=run.path: default_storage.delete(path),  # type: ignore[misc]
+            )
+
+
+def orphans(before: datetime, still_named: Named) -> Iterator[Going]:
+    named = still_named()
+    for image in Image.objects.filter(posts=None, created__lt=before).iterator():
+        if image.sha256 not in named:
+            yield Going(
+                images.path_of(image.sha256, image.format),
+                image.bytes,
+                lambda pk=image.pk: drop(pk, still_named),  # type: ignore[misc]
+            )
+    known = set(Image.objects.values_list("sha256", flat=True)) | named
+    for folder in ("images", "thumbs"):
+        for name, size in old_files(folder, before):
+            if hash_in(name) not in known and not name.endswith(HALF):
+                yield Going(name, size, lambda name=name: drop_file(name, still_named))  # type: ignore[misc]
+
+
+def drop(pk: int, still_named: Named) -> None:
+    """No import is about to use it: those that are at a batch hold the same lock."""
+    with transaction.atomic():
+        removing.alone()
+        image = Image.objects.filter(pk=pk, posts=None).first()
+        if image is None or image.sha256 in still_named():
+            raise Kept
+        removing.drop_picture(pk)
+
+
+def drop_file(name: str, still_named: Named) -> None:
+    with transaction.atomic():
+        removing.alone()
+        if Image.objects.filter(sha256=hash_in(name)).exists() or hash_in(name) in still_named():
+            raise Kept
+        default_storage.delete(name)
+
+
+def hash_in(name: str) -> str:
+    return name.rpartition("/")[2].partition(".")[0]
+
+
+def halves(before: datetime) -> Iterator[Going]:
+    for name, size in old_files("", before):
+        if name.endswith(HALF):
+            yield Going(name, size, lambda name=name: default_storage.delete(name))  # type: ignore[misc]
+
+
+def tasks(before: datetime) -> Iterator[Going]:
+    old = Success.objects.filter(stopped__lt=before)
+    if count := old.count():
+        yield Going(f"{count:,} tasks", 0, lambda: forget(old.delete()))
+
+
+def sessions(before: datetime) -> Iterator[Going]:
+    old = Session.objects.filter(expire_date__lt=before)
+    if count := old.count():
+        yield Going(f"{count:,} logins", 0, lambda: forget(old.delete()))
+
+
+def forget(_: object) -> None:
+    """What a deletion tells is of no use here."""
+
+
+# --- Files of the storage
+
+
+def old_files(folder: str, before: datetime) -> Iterator[tuple[str, int]]:
+    for name, size, changed in files_in(folder):
+        if changed < before:
+            yield name, size
+
+
+def files_in(folder: str = "") -> Iterator[tuple[str, int, datetime]]:
+    """Name, size, and when it was last written; what goes meanwhile is passed over."""
+    try:
+        folders, names = default_storage.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        path = f"{folder}/{name}".lstrip("/")
+        try:
+            yield path, default_storage.size(path), default_storage.get_modified_time(path)
+        except FileNotFoundError:
+            continue
+    for within in folders:
+        yield from files_in(f"{folder}/{within}".lstrip("/"))
+
+
+# --- Folders of this machine
+
+
+def size_of(folder: Path) -> int:
+    return sum(size for size, _ in each_in(folder))
+
+
+def last_touched(folder: Path) -> datetime:
+    """The last time that anything in it was written."""
+    changed = max((at for _, at in each_in(folder)), default=0.0)
+    return datetime.fromtimestamp(changed or time.time(), tz=timezone.get_default_timezone())
+
+
+def each_in(folder: Path) -> Iterator[tuple[int, float]]:
+    for path in (folder, *folder.rglob("*")):
+        try:
+            told = path.lstat()
+        except FileNotFoundError:
+            continue
+        yield (0 if path.is_dir() and not path.is_symlink() else told.st_size), told.st_mtime
