@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
@@ -13,6 +15,7 @@ from django.utils.functional import cached_property
 
 from .models import (
     ApiToken,
+    Delivery,
     Disagreement,
     Event,
     Image,
@@ -37,6 +40,7 @@ from .models import (
     Vote,
     Voter,
     VoteTally,
+    Webhook,
 )
 
 COUNT_AT_MOST = 10_000
@@ -141,6 +145,24 @@ class EventAdmin(Unwritable):
     list_select_related = ("user", "project")
     search_fields = ("post_id__exact",)
     search_help_text = "The number of a post"
+
+
+@admin.register(Webhook)
+class WebhookAdmin(Unwritable):
+    """Kept by the admins of its project, on its own page."""
+
+    list_display = ("address", "project", "state", "private", "failing_since", "by", "created")
+    list_filter = ("state", "private", "project")
+    list_select_related = ("project", "by")
+    search_fields = ("address", "note")
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Unwritable):
+    list_display = ("message", "webhook", "kind", "state", "tries", "code", "tried", "due")
+    list_filter = ("state",)
+    list_select_related = ("webhook",)
+    search_fields = ("kind",)
 
 
 # --- Projects
@@ -264,6 +286,7 @@ class DisagreementAdmin(Unwritable):
     list_display = ("post", "project", "why", "stream", "answers", "holder", "opened", "closed")
     list_filter = ("why", "stream", "project")
     list_select_related = ("post", "project", "holder")
+    ordering = ("-id",)
     search_fields = ("post__external_id__exact",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Disagreement]:
@@ -341,3 +364,35 @@ class LabelStudioRunAdmin(Unwritable):
     list_display = ("created", "project", "way", "by", "state", "done", "total")
     list_filter = ("way", "state", "project")
     list_select_related = ("project", "by")
+
+
+# --- Single sign-on
+
+
+WHO_IS_WHO = ("socialaccount", "SocialAccount")
+
+
+def register_sign_on() -> None:
+    """Its library's tables, but for who is who, hold nothing here; what is entered in them would open other doors."""
+    for label in ("account", "socialaccount"):
+        for model in apps.get_app_config(label).get_models():
+            if admin.site.is_registered(model):
+                admin.site.unregister(model)
+
+    @admin.register(apps.get_model(*WHO_IS_WHO))
+    class SignOnAdmin(Table):
+        """Deleted, the person has to be connected again."""
+
+        list_display = ("user", "provider", "uid", "last_login")
+        list_select_related = ("user",)
+        search_fields = ("user__username", "uid")
+
+        def has_add_permission(self, request: HttpRequest) -> bool:
+            return False
+
+        def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+            return False
+
+
+if settings.OIDC_ISSUER:
+    register_sign_on()

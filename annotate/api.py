@@ -18,15 +18,19 @@ from ninja.errors import HttpError
 from ninja.security import HttpBearer, SessionAuth
 
 from . import removing
-from .access import me, project_for
+from .access import client_address, me, project_for
 from .api_doubts import router as doubts_router
+from .api_events import router as events_router
 from .api_review import LabelOut, router
+from .api_webhooks import router as webhooks_router
 from .blindness import knows_label, reader_of
 from .browse import Filters, matching, page_of
 from .funnel import funnel_of
 from .importing import doors
+from .importing.rows import Unreadable
 from .models import ApiToken, ImportRun, Post, Project, Role, User, Vote
 from .models.people import digest
+from .operating.limits import MINUTE, Limit, TooFast, spend
 from .views import media
 
 CHUNK = 1024 * 1024
@@ -39,11 +43,31 @@ JOIN annotate_user AS person ON person.id = token.user_id WHERE token.digest = %
 """
 
 
+# What a request counts. Reading and reviewing is 1; what puts work on others, and an upload, is as much as ten of them.
+HEAVY = 10
+LIGHT = {"queue_next", "queue_renew", "queue_release", "disagreement_votes", "review", "completions"}
+
+
+def heed_pace(request: HttpRequest, person: User) -> None:
+    """All programs of a person together: more tokens are no more requests."""
+    at = request.resolver_match
+    is_light = request.method in {"GET", "HEAD"} or (at is not None and at.url_name in LIGHT)
+    limit = Limit("api", settings.API_PER_MINUTE, MINUTE, "requests")
+    spend(limit, person.pk, min(1 if is_light else HEAVY, limit.most))
+
+
+def heed_strangers(request: HttpRequest) -> None:
+    """A token cannot be guessed; but to look each up costs us as much as it costs them."""
+    spend(Limit("unknown token", settings.API_PER_MINUTE, MINUTE, "requests"), client_address(request))
+
+
 class Token(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
         found: Any = next(iter(User.objects.raw(WHO, [digest(token)])), None)
         if found is None:
+            heed_strangers(request)
             return None
+        heed_pace(request, found)
         now = timezone.now()
         if not found.last_used or found.last_used < now - timedelta(minutes=1):
             ApiToken.objects.filter(pk=found.token).update(last_used=now)
@@ -58,14 +82,56 @@ class Browser(SessionAuth):
     def _get_key(self, request: HttpRequest) -> str | None:
         return super()._get_key(request) if request.user.is_authenticated else None
 
+    def authenticate(self, request: HttpRequest, key: str | None) -> Any:
+        if known := super().authenticate(request, key):
+            heed_pace(request, me(request))
+        return known
 
-api = NinjaAPI(
+
+TOO_FAST: dict[str, Any] = {
+    "description": "Too many requests: `detail` says so in words, and `Retry-After` after how many seconds to go on.",
+    "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+    "content": {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}},
+}
+
+REFUSED: dict[str, Any] = {
+    "description": "Refused: `detail` says why, in words; where a field is at fault, as a list that names the fields.",
+    "content": {"application/json": {"schema": {
+        "type": "object", "required": ["detail"],
+        "properties": {"detail": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}},
+    }}},
+}  # fmt: skip
+
+
+class Api(NinjaAPI):
+    def get_openapi_schema(self, **asked: Any) -> Any:
+        """With what every operation may answer."""
+        schema = super().get_openapi_schema(**asked)
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                operation["responses"].setdefault(429, TOO_FAST)
+                operation["responses"].setdefault("4XX", REFUSED)
+        return schema
+
+
+api = Api(
     title="Casting Vote",
     version="1",
     urls_namespace="api",
     auth=[Token(), Browser()],
-    description="Make a token on your account page and send it as `Authorization: Bearer …`.",
+    description=(
+        "Make a token on your account page and send it as `Authorization: Bearer …`. All programs of a person together "
+        f"may ask {settings.API_PER_MINUTE:,} times a minute, and as often at once after a pause; whatever starts work "
+        f"or uploads counts as {HEAVY} requests. Beyond that the answer is 429, and `Retry-After` says when to go on."
+        if settings.API_PER_MINUTE
+        else "Make a token on your account page and send it as `Authorization: Bearer …`."
+    ),
 )
+
+
+@api.exception_handler(TooFast)
+def too_fast(request: HttpRequest, refusal: TooFast) -> HttpResponse:
+    return refusal.response
 
 
 @api.exception_handler(PermissionDenied)
@@ -269,7 +335,10 @@ def import_posts(request: HttpRequest, slug: str, holdout: bool = False, voter: 
     with tempfile.TemporaryFile() as body:
         take_in(request, body)
         body.seek(0)
-        run = doors.receive(within, me(request), File(body, name="api.jsonl"))
+        try:
+            run = doors.receive(within, me(request), File(body, name="api.jsonl"))
+        except Unreadable as problem:
+            raise HttpError(507, str(problem)) from problem
     run.options, run.holdout = {"format": "jsonl"} | ({"voter": voter[:120]} if voter else {}), holdout
     doors.begin(run)
     return Status(202, run)
@@ -298,6 +367,8 @@ def import_state(request: HttpRequest, slug: str, import_id: int) -> ImportRun:
 
 api.add_router("", router)
 api.add_router("", doubts_router)
+api.add_router("", events_router)
+api.add_router("", webhooks_router)
 
 
 def mounted() -> tuple[Any, ...]:

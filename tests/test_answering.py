@@ -13,12 +13,14 @@ from threading import Thread
 import pytest
 from django.db import connections
 from django.utils import timezone
+from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 from PIL import Image as Picture
 
 from annotate import images
 from annotate.models import Image, Project, Role, User
+from annotate.operating.limits import TooFast
 from modeling import tasks
 from modeling.answering import claims, folders, nearest, questions, serving, speaker, told, waiting
 from modeling.gpu.hashing import hash_of
@@ -381,7 +383,7 @@ def test_its_own_task_and_those_fetched_long_before_it_began_hold_nobody_up(run)
     assert not claims.others_wait(10)
     async_task("modeling.tasks.train", 0, cluster="gpu")
     assert claims.others_wait(10)
-    OrmQ.objects.update(lock=timezone.now() + timedelta(seconds=claims.Conf.RETRY - 60))  # fetched a minute ago
+    OrmQ.objects.update(lock=timezone.now() + timedelta(seconds=Conf.RETRY - 60))  # fetched a minute ago
     assert not claims.others_wait(10)
     assert claims.others_wait(100)
     OrmQ.objects.all().delete()
@@ -435,7 +437,7 @@ def test_a_run_of_a_study_is_not_the_latest(project, run, dataset):
 def test_so_many_posts_a_minute_and_no_more(lead, run, project):
     for _ in range(2):
         ask(lead, *["gm"] * 60, runs=[run])
-    with pytest.raises(questions.TooMany, match="120 posts a minute") as refusal:
+    with pytest.raises(TooFast, match="120 posts a minute") as refusal:
         ask(lead, "gm", runs=[run])
     assert 1 <= refusal.value.seconds <= 60
     ask(make_member(project, Role.LEAD), "gm", runs=[run])  # others may
@@ -444,7 +446,7 @@ def test_so_many_posts_a_minute_and_no_more(lead, run, project):
 def test_so_many_wait_and_no_more(lead, run, monkeypatch):
     monkeypatch.setattr(questions, "MOST_WAITING", 3)
     ask(lead, "one", "two", "three", runs=[run])
-    with pytest.raises(questions.TooMany, match="wait for an answer still"):
+    with pytest.raises(TooFast, match="wait for an answer still"):
         ask(lead, "four", runs=[run])
 
 
@@ -471,12 +473,12 @@ def test_only_an_evaluation_that_asked_as_we_do_calibrates(lead, run, dataset, s
             key=Evaluation.key_of(predictor, sees), state="done", measured={"temperature": heat},
         )  # fmt: skip
 
-    assert told.heat_of(run.pk) == (1.0, None)
+    assert told.heats_of([run.pk]) == {run.pk: (1.0, None)}
     first = measure("both", 2.0)
     measure("text", 9.0)
     measure("both", 9.0, merged=True)
     measure("both", None)
-    assert told.heat_of(run.pk) == (2.0, first.pk)
+    assert told.heats_of([run.pk]) == {run.pk: (2.0, first.pk)}
     batch = ask(lead, "moon", runs=[run])
     tasks.answer()
     warm = told.told(told.replies_to(batch))[0].confidence

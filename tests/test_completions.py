@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate.models import ApiToken, Role
+from annotate.operating.limits import TooFast
 from labeling import answers
 from labeling.prompt import Prompt
 from labeling.providers import openai_chat
@@ -281,7 +282,7 @@ def test_what_was_answered_counts_still_and_a_picture_too_many_is_not_looked_at(
     monkeypatch.setattr(questions, "looked_at", lambda _: pytest.fail("It was looked at."))
     with pytest.raises(openai.RateLimitError, match="more than 2 posts a minute"):
         ask(site, run, text("gm"), image(data_url()))
-    with pytest.raises(questions.TooMany):  # by whatever way
+    with pytest.raises(TooFast):  # by whatever way
         questions.ask(run.project, lead, [questions.post_of("gm")], [run])
     assert Question.objects.count() == 2
 
@@ -308,7 +309,7 @@ def test_a_run_that_is_deleted_meanwhile_is_told_in_their_form(site, run, monkey
 
 
 def too_many(*_):
-    raise questions.TooMany("Not so fast.", 7)
+    raise TooFast("Not so fast.", 7)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import (
     AuthenticationForm,
     PasswordChangeForm,
@@ -45,6 +46,13 @@ class ProfileForm(forms.ModelForm[User]):
             "last_name": forms.TextInput(attrs={"autocomplete": "family-name"}),
             "email": forms.EmailInput(attrs={"autocomplete": "email"}),
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """An address that lets its owner in is not for oneself to choose."""
+        super().__init__(*args, **kwargs)
+        if settings.OIDC_LINK_BY_EMAIL:
+            self.fields["email"].disabled = True
+            self.fields["email"].help_text = f"With it {settings.OIDC_NAME} finds you. A site admin can change it."
 
 
 def password_form(user: User, data: Any = None) -> "SetPasswordForm[User]":

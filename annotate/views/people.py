@@ -1,8 +1,9 @@
 from typing import Any
 
+from django.conf import settings
 from django.contrib import auth, messages
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.urls import reverse
@@ -12,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from annotate import team
+from annotate import guessing, team
 from annotate.access import me, requires
 from annotate.forms.people import (
     InviteForm,
@@ -27,6 +28,7 @@ from annotate.forms.people import (
 from annotate.login_links import BACKEND, enter
 from annotate.models import Event, Invitation, Membership, Project, Role, User
 from annotate.models.people import NotOpen
+from annotate.operating.limits import HOUR, Limit, TooFast, give_back, spend
 
 # --- Coming and going
 
@@ -40,11 +42,48 @@ def login(request: HttpRequest) -> HttpResponse:
     onward = onward_from(request)
     if request.user.is_authenticated:
         return HttpResponseRedirect(onward)
-    form = LoginForm(request, request.POST or None)
-    if form.is_valid():
-        auth.login(request, form.get_user())
-        return HttpResponseRedirect(onward)
-    return render(request, "people/login.html", {"form": form}, status=422 if form.is_bound else 200)
+    form = LoginForm(request, (request.POST if settings.PASSWORD_LOGIN else None) or None)
+    if form.is_bound:
+        try:
+            if user := proven(request, form):
+                return let_in(request, user, onward)
+        except TooFast as refusal:
+            return too_many_failures(request, refusal.seconds)
+    return render(request, "people/login.html", {"form": form} | ways_in(onward), status=422 if form.is_bound else 200)
+
+
+def proven(request: HttpRequest, form: LoginForm) -> User | None:
+    with guessing.attempt(request, request.POST.get("username", "")) as attempt:
+        attempt.succeeded = form.is_valid()
+    return form.get_user() if attempt.succeeded else None
+
+
+def let_in(request: HttpRequest, user: User, onward: str) -> HttpResponse:
+    auth.login(request, user, backend=BACKEND)
+    response = HttpResponseRedirect(onward)
+    guessing.remember(request, response, user)
+    return response
+
+
+def ways_in(onward: str = "") -> dict[str, Any]:
+    """What a page that lets somebody in has to know."""
+    return {
+        "sign_on": settings.OIDC_NAME if settings.OIDC_ISSUER else "",
+        "password_login": settings.PASSWORD_LOGIN,
+        "onward": "" if onward == resolve_url("home") else onward,
+    }
+
+
+def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
+    """By django-axes: one name from one address."""
+    return too_many_failures(request, round(settings.AXES_COOLOFF_TIME * 3600), anew=True)
+
+
+def too_many_failures(request: HttpRequest, seconds: int, anew: bool = False) -> HttpResponse:
+    context = {"username": request.POST.get("username", ""), "seconds": seconds, "anew": anew}
+    response = render(request, "people/locked.html", context, status=429)
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 def onward_from(request: HttpRequest) -> str:
@@ -59,7 +98,10 @@ def onward_from(request: HttpRequest) -> str:
 @login_not_required
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
+    signed_on = "signed_on" in request.session
     auth.logout(request)
+    if signed_on:
+        messages.info(request, f"You are logged out here. With {settings.OIDC_NAME} you may be logged in still.")
     return redirect("login")
 
 
@@ -70,10 +112,12 @@ def login_once(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     user = enter(request, uid, token)
     if user is None:
         return render(request, "people/link_spent.html", status=410)
-    if not user.has_usable_password():
+    if settings.PASSWORD_LOGIN and not user.has_usable_password():
         words = 'You have no password yet. Set one on <a href="{}">your account page</a>, for the next time.'
         messages.info(request, format_html(words, reverse("account")))
-    return redirect("home")
+    response = redirect("home")
+    guessing.remember(request, response, user)
+    return response
 
 
 @login_not_required
@@ -107,12 +151,12 @@ def accept_as_oneself(request: HttpRequest, invitation: Invitation) -> HttpRespo
 
 
 def accept_as_newcomer(request: HttpRequest, invitation: Invitation) -> HttpResponse:
-    form = NewAccountForm(request.POST or None)
+    form = NewAccountForm((request.POST if settings.PASSWORD_LOGIN else None) or None)
     if form.is_valid():
         user = team.join(invitation, form.save)
         auth.login(request, user, backend=BACKEND)
         return welcome(request, invitation, user)
-    context = {"invitation": invitation, "form": form}
+    context = {"invitation": invitation, "form": form} | ways_in()
     return render(request, "people/invited.html", context, status=422 if form.is_bound else 200)
 
 
@@ -145,9 +189,16 @@ def account_page(request: HttpRequest, **forms: Any) -> HttpResponse:
         "keys": ReviewKeysForm(user.review_keys),
         "token": TokenForm(),
         "tokens": user.api_tokens.all(),
-    } | forms
+        "is_connected": bool(settings.OIDC_ISSUER) and is_connected(user),
+    } | ways_in() | forms  # fmt: skip
     bound = any(getattr(form, "is_bound", False) for form in forms.values())
     return render(request, "people/account.html", context, status=422 if bound else 200)
+
+
+def is_connected(user: User) -> bool:
+    from annotate import single_sign_on
+
+    return single_sign_on.is_connected(user)
 
 
 @never_cache
@@ -155,9 +206,18 @@ def account_page(request: HttpRequest, **forms: Any) -> HttpResponse:
 def password(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return redirect("account")
+    if not settings.PASSWORD_LOGIN:
+        raise PermissionDenied("Nobody logs in with a password here, so none can be set.")
+    guesses = Limit("old password", 10, HOUR, "wrong passwords")  # whoever finds a browser open does not guess either
+    try:
+        spend(guesses, me(request).pk)
+    except TooFast as refusal:
+        messages.error(request, str(refusal))
+        return redirect("account")
     form = password_form(me(request), request.POST)
     if not form.is_valid():
         return account_page(request, password=form)
+    give_back(guesses, me(request).pk)
     auth.update_session_auth_hash(request, form.save())
     messages.success(request, "Your password is set. Every other browser you were logged in with is logged out.")
     return redirect("account")

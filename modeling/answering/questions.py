@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from math import ceil
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
 from annotate import images
 from annotate.models import Project, User
+from annotate.operating import limits
 from modeling.models import Question, Reply, ReplyState, Run, RunState
 
 from . import claims, folders
@@ -25,7 +25,7 @@ LONGEST_TEXT = 20_000  # characters
 LONGEST_NAME = 200
 MOST_AT_ONCE = 64  # posts
 MOST_RUNS = 8
-A_MINUTE = 120  # posts of one person
+A_MINUTE: int = settings.ANSWERS_PER_MINUTE  # posts of one person
 MOST_WAITING = 256  # posts of one person that nobody has answered yet: their pictures take room
 KEPT = timedelta(hours=1)
 PATIENCE = 25.0  # seconds that a request waits
@@ -36,14 +36,6 @@ SEATS = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 
 class Refused(Exception):
     """It cannot be asked so; the words are for whoever asked."""
-
-
-class TooMany(Exception):
-    """Not so fast; the words are for whoever asked."""
-
-    def __init__(self, words: str, seconds: int) -> None:
-        super().__init__(words)
-        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -86,15 +78,20 @@ def too_large(size: int) -> str:
     return f"The picture has {images.megabytes(size)}, more than the {images.megabytes(most)} allowed."
 
 
-def askable(project: Project) -> QuerySet[Run]:
+def askable(projects: QuerySet[Project]) -> QuerySet[Run]:
     """The latest first. A study's runs have learnt from a part alone: they are asked only where they are named."""
-    return project.runs.filter(state=RunState.DONE, study=None).select_related("dataset", "project").order_by("-pk")
+    done = Run.objects.filter(state=RunState.DONE, study=None, project__in=projects)
+    return done.select_related("dataset", "project").order_by("project__name", "project", "-pk")
+
+
+def askable_in(project: Project) -> QuerySet[Run]:
+    return askable(Project.objects.filter(pk=project.pk))
 
 
 def run_called(project: Project, name: str) -> Run:
     """As programs write it: run-3, or 3; blank: the latest."""
     if not name:
-        if latest := askable(project).first():
+        if latest := askable_in(project).first():
             return latest
         raise Refused("This project has no run that is done, so there is nobody to ask.")
     number = name.removeprefix("run-")
@@ -114,7 +111,7 @@ def ask(project: Project, by: User, posts: Sequence[Post], runs: Sequence[Run], 
     """All of it or nothing, under one name."""
     batch = uuid4()
     with transaction.atomic():
-        heed_limits(by, len(posts))
+        use_limits(by, len(posts))
         asked = Question.objects.bulk_create([question_of(post, project, by, batch, by_page) for post in posts])
         Reply.objects.bulk_create([Reply(question=one, run=run) for one in asked for run in runs])
         if by_page:
@@ -132,26 +129,27 @@ def question_of(post: Post, project: Project, by: User, batch: UUID, by_page: bo
     return Question(project=project, by=by, batch=batch, text=post.text, name=post.name, by_page=by_page, **shown)
 
 
-LATEST = """
-SELECT extract(epoch FROM asked + interval '1 minute' - statement_timestamp())::float8 FROM modeling_question
-WHERE by_id = %s AND asked > statement_timestamp() - interval '1 minute' ORDER BY asked
-"""
-
-
 def heed_limits(by: User, posts: int) -> None:
-    """Counted in the table, so that it holds over all web workers; one request of a person after the other. Programs
-    are held to it before their pictures are looked at too, which is what takes long."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"questions of {by.pk}"])
-        cursor.execute(LATEST, [by.pk])
-        ends = [float(left) for (left,) in cursor.fetchall()]
-    over = len(ends) + posts - A_MINUTE
-    if over > 0:
-        seconds = max(1, ceil(ends[min(over, len(ends)) - 1]))
-        raise TooMany(f"That is more than {A_MINUTE} posts a minute. Ask again in {seconds} s.", seconds)
+    """Programs are held to them before their pictures are looked at, which is what takes long."""
+    limits.heed(a_minute(), by.pk, posts)
+    heed_waiting(by, posts)
+
+
+def use_limits(by: User, posts: int) -> None:
+    """One request of a person after the other, because the row of their limit is locked until it is stored."""
+    limits.spend(a_minute(), by.pk, posts)
+    heed_waiting(by, posts)
+
+
+def a_minute() -> limits.Limit:
+    return limits.Limit("posts to answer", A_MINUTE, limits.MINUTE, "posts")
+
+
+def heed_waiting(by: User, posts: int) -> None:
     waiting = Question.objects.filter(by=by, replies__state=ReplyState.WAITING).distinct().count()
     if waiting + posts > MOST_WAITING:
-        raise TooMany(f"{waiting:,} of your posts wait for an answer still. Ask again when they are answered.", 30)
+        words = f"{waiting:,} of your posts wait for an answer still. Ask again when they are answered."
+        raise limits.TooFast(words, 30)
 
 
 # --- Waited for

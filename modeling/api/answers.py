@@ -93,8 +93,6 @@ def classify(request: HttpRequest, slug: str) -> Any:
         raise HttpError(problem.status, str(problem)) from problem
     except questions.Refused as refusal:
         raise HttpError(422, str(refusal)) from refusal
-    except questions.TooMany as refusal:
-        return JsonResponse({"detail": str(refusal)}, status=429, headers={"Retry-After": str(refusal.seconds)})
     with questions.seated() as has_seat:
         questions.wait(batch, None if has_seat else 0)
     return answer_to(project, batch)

@@ -19,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from annotate.access import project_for
 from annotate.api import Token
 from annotate.models import Project, Role, User
+from annotate.operating.limits import TooFast
 from modeling import openai_form
 from modeling.answering import questions, told
 from modeling.answering.body import NotRead, json_in
@@ -76,7 +77,10 @@ def bearer(request: HttpRequest) -> User:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Wrong(401, NO_KEY, INVALID, "invalid_api_key")
-    user = Token().authenticate(request, token.strip())
+    try:
+        user = Token().authenticate(request, token.strip())
+    except TooFast as refusal:
+        raise Wrong(429, str(refusal), LIMIT, LIMIT, after=refusal.seconds) from refusal
     if user is None:
         raise Wrong(401, WRONG_KEY, INVALID, "invalid_api_key")
     return user
@@ -108,7 +112,7 @@ def put(user: User, run: Run, asked: Asked) -> UUID:
         questions.heed_limits(user, 1)
         post = questions.post_of(asked.text, asked.picture)
         return questions.ask(run.project, user, [post], [run])
-    except questions.TooMany as refusal:
+    except TooFast as refusal:
         raise Wrong(429, str(refusal), LIMIT, LIMIT, after=refusal.seconds) from refusal
     except questions.Refused as problem:
         raise Wrong(400, str(problem), INVALID, "invalid_value", "messages") from problem
@@ -145,8 +149,7 @@ def written(asked: Asked, answer: Answer) -> HttpResponseBase:
 
 @door("GET")
 def models(request: HttpRequest, user: User) -> HttpResponse:
-    seen = [project for project in Project.objects.seen_by(user) if leads(user, project)]
-    runs = [run for project in seen for run in questions.askable(project)]
+    runs = questions.askable(Project.objects.led_by(user))
     return JsonResponse({"object": "list", "data": [as_model(run) for run in runs]})
 
 
@@ -158,14 +161,6 @@ def model(request: HttpRequest, user: User, name: str) -> HttpResponse:
 def as_model(run: Run) -> dict[str, Any]:
     made = int((run.ended or run.created).timestamp())
     return {"id": f"{run.project.slug}/run-{run.pk}", "object": "model", "created": made, "owned_by": run.project.slug}
-
-
-def leads(user: User, project: Project) -> bool:
-    try:
-        project_for(user, project.slug, Role.LEAD)
-    except PermissionDenied:
-        return False
-    return True
 
 
 def run_called(user: User, name: str) -> Run:

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.access import me, requires
 from annotate.models import Project, Role
-from modeling.answering import claims, nearest, questions, told, waiting
+from annotate.operating.limits import TooFast
+from modeling.answering import claims, nearest, told, waiting
 from modeling.evaluation.posts import colours_of
 from modeling.forms.playground import PlaygroundForm
 from modeling.models import Question
@@ -32,7 +33,7 @@ def asked(request: HttpRequest, project: Project) -> HttpResponse:
     if form.is_valid():
         try:
             return redirect("playground_question", project.slug, form.ask())
-        except questions.TooMany as refusal:
+        except TooFast as refusal:
             form.add_error(None, str(refusal))
     again = form.cleaned_data.get("again")
     form.before = told.question_in(project, again) if again else None
