@@ -6,7 +6,7 @@ BENCH ?=
 
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: screenshots help run test test-integrations check bench gpu-worker browser database-url lint types migrations deployable structure javascript
+.PHONY: soak fuzz screenshots help run test test-integrations check bench gpu-worker browser database-url lint types migrations deployable structure javascript load secrets audit
 
 help: ## List the targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' Makefile
@@ -17,15 +17,24 @@ run: .venv/.run ## Start the site and its queues; PORT=8001 for another port
 test: .venv/.dev browser ## Run the tests, in a real browser too; ARGS="-k consensus" for some of them
 	exec .venv/bin/python -m pytest -n logical --maxprocesses 4 $(ARGS)
 
+fuzz: .venv/.dev ## Try every door from outside with odd input; FUZZ_CASES=40000 of it, ARGS="-k pictures" for some
+	exec .venv/bin/python -m tests.fuzz $(ARGS)
+
 test-integrations: .venv/.dev ## Our exports in LLaMA-Factory, datasets, TRL and Label Studio, each installed apart
 	exec .venv/bin/python .ci/integrations.py $(ARGS)
 
-check: lint types migrations deployable structure javascript ## Lint, types, migrations, deployment, import rules
+soak: .venv/.dev ## Kill processes of a busy site at random for SOAK_MINUTES (20), and check its books; SEED=7 as before
+	exec .venv/bin/python -m tests.faults.soak --minutes $(or $(SOAK_MINUTES),20) $(if $(SEED),--seed $(SEED))
+
+check: lint types migrations deployable structure javascript secrets audit ## Lint, types, migrations, deployment, import rules, secrets, known vulnerabilities
 
 bench: .venv/.dev ## Measure what the README promises; BENCH=name for one of tests/bench
 	exec .venv/bin/python -m tests.bench $(BENCH)
 
-screenshots: .venv/.dev ## Take the README's pictures of a running site: SITE=the login link that it printed
+load: .venv/.dev ## A hundred people review at once: what they wait for, errors, memory; LOAD_POSTS=1000000 for the long one
+	exec .venv/bin/python -m tests.load
+
+screenshots: .venv/.dev ## Take the pictures of README and docs; SITE=a login link for a site that runs already
 	.venv/bin/python -m tests.browser.screenshots $(SITE)
 
 gpu-worker: database-url .venv/.run ## Train and predict on this machine for the site whose DATABASE_URL is given
@@ -91,3 +100,11 @@ structure: .venv/.dev
 javascript: .ci/eslint/node_modules/.installed
 	echo "JavaScript"
 	.ci/eslint/node_modules/.bin/eslint --config .ci/eslint/eslint.config.mjs static/js
+
+secrets: .venv/.dev
+	echo "Secrets"
+	.venv/bin/python .ci/secret_scan.py
+
+audit: .venv/.dev
+	echo "Known vulnerabilities"
+	.venv/bin/python .ci/audit.py

@@ -6,6 +6,7 @@ import sys
 
 # These never touch the database, so they must not wait for one to start.
 WITHOUT_DATABASE = {"help", "--help", "version", "--version", "check", "collectstatic", "compilemessages"}
+SHARE_ONE = {"prepare", "web", "worker"}  # a database with other processes: none is started for them, and they say so
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     if is_queue:
         os.environ["DATABASE_POOL"] = "0"  # its workers are forked, and a pool does not survive that
     try:
-        if len(sys.argv) > 1 and sys.argv[1] not in WITHOUT_DATABASE:
+        if len(sys.argv) > 1 and sys.argv[1] not in WITHOUT_DATABASE | SHARE_ONE:
             database.attach()
         if is_queue:
             offspring.forked_die_with_parent()  # after PostgreSQL, which outlives whoever started it

@@ -63,6 +63,9 @@ def read(audit: Audited) -> Reading | None:
     return Reading(said, "torn" if audit.verdict is None else "lead")
 
 
+Read = tuple[Audited, Reading]
+
+
 @dataclass(frozen=True, slots=True)
 class Mistakes:
     """How often one reader alone errs: from how often two differ, or from posts whose label was known."""
@@ -228,34 +231,41 @@ def quality(audits: Sequence[Audited], population: Population, labels: int, chec
     `checks` are people's answers on the locked test set: they tell of single readers where nothing is read twice.
     """
     mistakes = mistakes_of(audits, labels, checks)
-    readings = [(audit, reading) for audit in audits if (reading := read(audit))]
+    readings = all_read(audits)  # once for everything below: of fifty thousand, each time is a second
     kinds = Counter(reading.kind for _, reading in readings)
     return Quality(
-        overall=estimate(audits, population, mistakes),
-        by_label={label: one for label, one in parts(0, audits, population, mistakes) if isinstance(label, int)},
-        by_source={source: one for source, one in parts(1, audits, population, mistakes) if isinstance(source, str)},
+        overall=estimate_of(readings, population, mistakes),
+        by_label={label: one for label, one in parts(0, readings, population, mistakes) if isinstance(label, int)},
+        by_source={source: one for source, one in parts(1, readings, population, mistakes) if isinstance(source, str)},
         audits=len(readings),
         single=kinds["one"],
         torn=kinds["torn"],
         unread=len(audits) - len(readings),
         saw_votes=sum(audit.saw_votes for audit, _ in readings),
-        unseen=estimate([audit for audit in audits if not audit.saw_votes], population, mistakes),
+        unseen=estimate_of([one for one in readings if not one[0].saw_votes], population, mistakes),
         mistakes=mistakes,
     )
 
 
 def parts(
-    of: Literal[0, 1], audits: Sequence[Audited], population: Population, mistakes: Mistakes | None
+    of: Literal[0, 1], readings: Sequence[Read], population: Population, mistakes: Mistakes | None
 ) -> Iterable[tuple[int | str, Estimate]]:
-    for part in sorted({(audit.was, audit.source)[of] for audit in audits}, key=str):
-        inside = [audit for audit in audits if (audit.was, audit.source)[of] == part]
-        found = estimate(inside, {stratum: n for stratum, n in population.items() if stratum[of] == part}, mistakes)
+    for part in sorted({(audit.was, audit.source)[of] for audit, _ in readings}, key=str):
+        inside = [one for one in readings if (one[0].was, one[0].source)[of] == part]
+        found = estimate_of(inside, {stratum: n for stratum, n in population.items() if stratum[of] == part}, mistakes)
         if found:
             yield part, found
 
 
 def estimate(audits: Iterable[Audited], population: Population, mistakes: Mistakes | None = None) -> Estimate | None:
-    readings = [(audit, reading) for audit in audits if (reading := read(audit))]
+    return estimate_of(all_read(audits), population, mistakes)
+
+
+def all_read(audits: Iterable[Audited]) -> list[Read]:
+    return [(audit, reading) for audit in audits if (reading := read(audit))]
+
+
+def estimate_of(readings: Sequence[Read], population: Population, mistakes: Mistakes | None) -> Estimate | None:
     if not readings:
         return None
     wrong = np.array([reading.said != audit.was for audit, reading in readings], dtype=float)

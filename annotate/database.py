@@ -55,6 +55,9 @@ def django_settings(url: str, pool: int) -> dict[str, Any]:
         "PASSWORD": info.get("password", ""),
         "HOST": info.get("host", ""),
         "PORT": info.get("port", ""),
+        # Of a pool: a connection that was lost meanwhile, as all are when PostgreSQL is started anew, is found out
+        # before it is lent, and not by whoever is lent it.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
     }
 

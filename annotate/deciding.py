@@ -1,10 +1,11 @@
 """A person's answer, what follows from it, and how it is taken back."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from . import queue
@@ -41,7 +42,7 @@ class Locked(NamedTuple):
     answers: int
     passed: list[int]
     holder: int | None
-    held_until: datetime | None
+    is_held: bool
     votes_shown: bool
     closed: datetime | None
     state: str
@@ -52,7 +53,8 @@ class Locked(NamedTuple):
 
 # The post first, as settling locks them, so that the two never wait for each other.
 LOCK = """
-SELECT d.id, post.id, d.why, d.stream, d.wanted, d.answers, d.passed, d.holder_id, d.held_until, d.votes_shown,
+SELECT d.id, post.id, d.why, d.stream, d.wanted, d.answers, d.passed, d.holder_id,
+  coalesce(d.held_until > now(), FALSE), d.votes_shown,
   d.closed, post.state, post.label_id, post.label_source, post.incongruous
 FROM annotate_post AS post JOIN annotate_disagreement AS d ON d.post_id = post.id
 WHERE d.id = %s AND d.project_id = %s FOR NO KEY UPDATE OF post, d
@@ -124,7 +126,7 @@ def refused_elsewhere(seat: Seat, at_hand: Locked) -> str:
         return ALREADY
     if at_hand.closed:
         return "This post was decided meanwhile."
-    if at_hand.holder != seat.user.pk and at_hand.held_until is not None and at_hand.held_until > timezone.now():
+    if at_hand.holder != seat.user.pk and at_hand.is_held:
         return "Somebody has this post on the screen."
     return ""
 
@@ -345,15 +347,14 @@ def clear_verdict(stored: Disagreement) -> None:
 
 
 def is_held_by_other(seat: Seat, stored: Disagreement) -> bool:
-    lives = stored.held_until is not None and stored.held_until > timezone.now()
-    return lives and stored.holder_id != seat.user.pk
+    held = Disagreement.objects.filter(pk=stored.pk, held_until__gt=Now())
+    return held.exclude(holder=seat.user).exists()
 
 
 def take(seat: Seat, stored: Disagreement, *, saw_votes: bool) -> None:
-    now = timezone.now()
     stored.holder, stored.tab, stored.votes_shown = seat.user, seat.tab, saw_votes
     # Before all that the tab holds: what was taken back is on the screen first.
-    stored.held_since, stored.held_until = datetime.fromtimestamp(0, now.tzinfo), now + queue.LEASE
+    stored.held_since, stored.held_until = datetime.fromtimestamp(0, UTC), Now() + queue.LEASE
 
 
 def let_stand(project_pk: int) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from . import queue
@@ -46,7 +47,7 @@ def doubt(project: Project, by: User | None, posts: Mapping[int, float]) -> int:
 
 def settled_among(project: Project, posts: Iterable[int]) -> list[Labelled]:
     """Locked until we are done, in the order in which settling locks them."""
-    held = Q(held_until__gt=timezone.now())
+    held = Q(held_until__gt=Now())
     taken = Disagreement.objects.filter(~Q(why=Why.CHECK) | held, post=OuterRef("pk"), closed=None)
     labelled = Post.objects.filter(~Exists(taken), project=project, pk__in=list(posts), state=State.SETTLED)
     rows = labelled.select_for_update(no_key=True).order_by("pk").values_list("pk", "label_source")

@@ -214,7 +214,7 @@ def store(inspected: Inspected, storage: Storage = default_storage) -> None:
 
 def put(storage: Storage, name: str, data: bytes) -> None:
     """A name says what its bytes are, so what is there need not be written again, and must never be there by half."""
-    if storage.exists(name):
+    if not replaces(storage) and storage.exists(name):
         return
     if not isinstance(storage, FileSystemStorage):
         storage.save(name, ContentFile(data))
@@ -225,6 +225,11 @@ def put(storage: Storage, name: str, data: bytes) -> None:
     except BaseException:
         storage.delete(part)
         raise
+
+
+def replaces(storage: Storage) -> bool:
+    """A bucket puts what is saved in the place of what is there by that name; to ask beforehand takes it as long."""
+    return bool(getattr(storage, "file_overwrite", False))
 
 
 # --- Near-duplicates: the same picture saved again, cropped a little, or the same template under another caption

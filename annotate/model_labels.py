@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from . import settling
@@ -125,7 +126,7 @@ def withdraw(project: Project, posts: Collection[int]) -> int:
 
 
 def unanswered(posts: Collection[int]) -> QuerySet[Disagreement]:
-    free = Q(held_until=None) | Q(held_until__lt=timezone.now())
+    free = Q(held_until=None) | Q(held_until__lt=Now())
     return Disagreement.objects.filter(free, post__in=list(posts), closed=None, answers=0)
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.core.cache import cache
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from .models import Disagreement, Membership, Post, Project, QueueTally, Review, Role, User
@@ -16,6 +17,7 @@ from .models.review import BROUGHT, Instead, Stream, Why
 from .settling import BY_PEOPLE
 
 LEASE = timedelta(minutes=5)
+AMISS = timedelta(minutes=1)  # nothing is held for so much longer than a lease, but before the clock was put back
 AHEAD = 2  # posts claimed beside the one on the screen, so that the next is there at once
 CHANCE = random.Random()  # noqa: S311 - of nothing secret
 COUNTED_EVERY = 5  # seconds: how the streams are mixed may lag that far behind
@@ -42,7 +44,8 @@ WITH next AS MATERIALIZED (
   CROSS JOIN LATERAL (
     SELECT id FROM annotate_disagreement
     WHERE project_id = %(project)s AND stream = wanted.stream AND closed IS NULL
-      AND (held_until IS NULL OR held_until < now()) AND NOT %(user)s = ANY(passed)
+      AND (held_until IS NULL OR held_until NOT BETWEEN now() AND now() + %(longest)s * interval '1 second')
+      AND NOT %(user)s = ANY(passed)
     ORDER BY rank, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
   ) AS found LIMIT 1
 )
@@ -65,6 +68,7 @@ def claim(seat: Seat) -> int | None:
                 "user": seat.user.pk,
                 "tab": seat.tab,
                 "lease": LEASE.total_seconds(),
+                "longest": (LEASE + AMISS).total_seconds(),
                 "from_start": seat.project.votes_shown == VotesShown.START,
                 "blind": list(BLIND),
                 "doubt": Why.DOUBT,  # the model that doubts may be among the voters
@@ -159,7 +163,7 @@ GRACE = timedelta(seconds=20)  # in which a reload finds its posts again
 
 def step_out(seat: Seat, pks: Collection[int]) -> int:
     """The page is being left, or loaded again: nobody can tell which. Left, its posts are free in a moment."""
-    return of_seat(seat).filter(pk__in=pks).update(held_until=timezone.now() + GRACE)
+    return of_seat(seat).filter(pk__in=pks).update(held_until=Now() + GRACE)
 
 
 def move_in(seat: Seat) -> int:

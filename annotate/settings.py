@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from csp.constants import NONE, SELF
 from environs import Env, ValidationError, validate
 
 from annotate import database
+from annotate.operating import sign_on_settings
 
 django_stubs_ext.monkeypatch()  # ModelForm[Post] and the like also when nobody checks types
 
@@ -79,6 +81,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "annotate.operating.request_log.requests",
+    "annotate.operating.health.door",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -136,12 +140,44 @@ LOGOUT_REDIRECT_URL = "login"
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", 8)
 AXES_COOLOFF_TIME = env.float("LOGIN_LOCKOUT_HOURS", 0.5)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # one stranger cannot lock a colleague out
-AXES_LOCKOUT_TEMPLATE = "people/locked.html"
+AXES_LOCKOUT_CALLABLE = "annotate.views.people.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "annotate.access.client_address"
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
+# Beside that, in an hour: of one address over all names, and of one name over all addresses. `annotate/guessing.py`
+# says why neither locks a colleague out. 0 is no limit, here and below.
+LOGIN_FAILURES_PER_ADDRESS = env.int("LOGIN_FAILURES_PER_ADDRESS", 60, validate=NOT_NEGATIVE)
+LOGIN_FAILURES_PER_NAME = env.int("LOGIN_FAILURES_PER_NAME", 30, validate=NOT_NEGATIVE)
 INVITATION_DAYS = 7
+
+# --- How often a person may ask, by whatever programs: requests to the API a minute, and posts for a run to answer.
+API_PER_MINUTE = env.int("API_PER_MINUTE", 600, validate=NOT_NEGATIVE)
+ANSWERS_PER_MINUTE = env.int("ANSWERS_PER_MINUTE", 120, validate=NOT_NEGATIVE)
+
+# --- Single sign-on by OpenID Connect: off until an issuer is named.
+OIDC_ISSUER = env.str("OIDC_ISSUER", "").strip()
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "").strip()
+OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", "").strip()
+OIDC_NAME = env.str("OIDC_NAME", "single sign-on").strip()
+OIDC_SCOPE = env.str("OIDC_SCOPE", "openid profile email").split()
+# Of e-mail addresses; none named: all.
+OIDC_DOMAINS: list[str] = env.str("OIDC_DOMAINS", "").lower().replace(",", " ").split()
+OIDC_SIGNUP = env.bool("OIDC_SIGNUP", False)  # off: only who was invited, or is known here
+OIDC_LINK_BY_EMAIL = env.bool("OIDC_LINK_BY_EMAIL", False)
+OIDC_ADMIN_GROUP = env.str("OIDC_ADMIN_GROUP", "").strip()
+OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", "groups").strip()
+OIDC_SESSION_HOURS = env.float("OIDC_SESSION_HOURS", 12.0, validate=validate.Range(min=0.1))
+PASSWORD_LOGIN = env.bool("PASSWORD_LOGIN", True)  # off: no password is asked for; the one-time link still works
+if sentence := sign_on_settings.problem(OIDC_ISSUER, OIDC_CLIENT_ID, PASSWORD_LOGIN):
+    raise database.WillNotStart(sentence)
+if OIDC_ISSUER:
+    INSTALLED_APPS = [*sign_on_settings.APPS, *INSTALLED_APPS]
+    MIDDLEWARE += sign_on_settings.MIDDLEWARE
+    SOCIALACCOUNT_PROVIDERS = sign_on_settings.providers(
+        OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, OIDC_NAME, OIDC_SCOPE
+    )
+    SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
 
 # --- Transport
 SECURE_SSL_REDIRECT = HTTPS
@@ -169,8 +205,33 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", str(VAR_DIR / "media"))).resolve()
+# Pictures, uploads, reports and results in a bucket instead, with boto3's own credentials (AWS_ACCESS_KEY_ID, …).
+MEDIA_S3_BUCKET = env.str("MEDIA_S3_BUCKET", "").strip()
+MEDIA_S3_ENDPOINT = env.str("MEDIA_S3_ENDPOINT", "").strip()
+MEDIA_S3_REGION = env.str("MEDIA_S3_REGION", "").strip()
+MEDIA_S3_PREFIX = env.str("MEDIA_S3_PREFIX", "").strip("/ ")
+
+
+def media_storage() -> dict[str, Any]:
+    if not MEDIA_S3_BUCKET:
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+    if not find_spec("storages") or not find_spec("boto3"):
+        raise database.WillNotStart(
+            "MEDIA_S3_BUCKET is set, and what speaks to a bucket is not installed: pip install -e '.[s3]'"
+        )
+    return {
+        "BACKEND": "annotate.bucket.Bucket",
+        "OPTIONS": {
+            "bucket_name": MEDIA_S3_BUCKET,
+            "endpoint_url": MEDIA_S3_ENDPOINT or None,
+            "region_name": MEDIA_S3_REGION or None,
+            "location": MEDIA_S3_PREFIX,
+        },
+    }
+
+
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": media_storage(),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage" if DEBUG else "annotate.static_files.Hashed"
     },
@@ -182,6 +243,15 @@ FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
+# What is kept free on the disk, and how much all pictures may take (0: whatever there is).
+LEAST_FREE_MB = env.int("LEAST_FREE_MB", 200, validate=NOT_NEGATIVE)
+MEDIA_QUOTA_MB = env.int("MEDIA_QUOTA_MB", 0, validate=NOT_NEGATIVE)
+# What the rules of `manage.py prune` leave alone for how many days (0: for ever), and whether it runs every day.
+PRUNE = env.bool("PRUNE", False)
+PRUNE_UPLOADS_DAYS = env.int("PRUNE_UPLOADS_DAYS", 30, validate=NOT_NEGATIVE)
+PRUNE_ORPHANS_DAYS = env.int("PRUNE_ORPHANS_DAYS", 7, validate=NOT_NEGATIVE)
+PRUNE_TASKS_DAYS = env.int("PRUNE_TASKS_DAYS", 14, validate=NOT_NEGATIVE)
+PRUNE_RUNS_DAYS = env.int("PRUNE_RUNS_DAYS", 14, validate=NOT_NEGATIVE)
 # An upload is streamed to disk, so its size is bounded by UPLOAD_MAX_BYTES and not by memory.
 UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", 4 * 1024**3)
 IMAGE_MAX_BYTES = env.int("IMAGE_MAX_BYTES", 20 * 1024**2)
@@ -222,16 +292,24 @@ USE_TZ = True
 USE_I18N = False
 USE_THOUSAND_SEPARATOR = False
 
+# --- What whoever runs the site can see. Without a token /metrics is there for site admins alone.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "").strip()
+LOG_FORMAT = env.str("LOG_FORMAT", "line", validate=validate.OneOf(["line", "json"]))
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"masked": {"()": "annotate.masked_logs.Masked"}},
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "annotate.operating.log_lines.Line"},
+        "json": {"()": "annotate.operating.log_lines.Json"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
         "openai": {"level": "WARNING"},

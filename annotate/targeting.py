@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import QuerySet, Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -45,7 +46,7 @@ def candidates_in(project: Project) -> int:
 def search(targeting: Targeting) -> None:
     """Delivered twice, it looks once."""
     begun = Targeting.objects.filter(pk=targeting.pk, state=TargetingState.SEARCHING, heartbeat=None)
-    if not begun.update(heartbeat=timezone.now()):
+    if not begun.update(heartbeat=Now()):
         return
     try:
         find(targeting)
@@ -187,7 +188,7 @@ def chunks(targeting: Targeting, weights: Weights | None) -> Iterator[tuple[list
         for posts in settled_by(targeting.project, source):
             yield [one.post for one in posts], describe(posts, weights)
             looked_at += len(posts)
-            if not searching(targeting).update(looked_at=looked_at, heartbeat=timezone.now()):
+            if not searching(targeting).update(looked_at=looked_at, heartbeat=Now()):
                 raise Stopped
 
 

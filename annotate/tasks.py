@@ -5,14 +5,16 @@ from datetime import timedelta
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from . import ballots, deciding, queue, settling, targeting, weighing
+from . import ballots, broker, deciding, emptied, queue, settling, targeting, weighing
 from .importing import doors
 from .importing.running import carry_out
 from .label_studio import running as label_studio
-from .models import Disagreement, ImportRun, LabelStudioRun, Project, Role, Targeting, tally
+from .models import Disagreement, ImportRun, LabelStudioRun, Project, Role, Targeting
 from .models.importing import ImportState
 from .models.project import Rule
 from .models.review import Stream
+from .operating import limits
+from .webhooks import delivering
 
 
 def import_posts(pk: int) -> None:
@@ -38,11 +40,22 @@ def pull_from_label_studio(pk: int) -> None:
     label_studio.carry_out(LabelStudioRun.objects.select_related("project", "by").get(pk=pk))
 
 
+def deliver(pk: int, again: bool = False) -> None:
+    delivering.deliver(pk, again)
+
+
+def deliver_one(webhook: int, pk: int) -> None:
+    delivering.deliver_one(webhook, pk)
+
+
 def every_minute() -> None:
-    tally.fold()
+    broker.redeliver()
+    emptied.fold()
+    delivering.take_up()
     take_up_imports()
     label_studio.take_up()
     forget_drafts()
+    limits.forget()
     plant_checks()
     let_stand()
 

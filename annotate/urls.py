@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -13,8 +14,10 @@ from modeling.api.studies import router as studies_api
 from modeling.views import completions
 
 from .api import api, mounted
+from .operating import health
 from .views import (
     agreement,
+    events,
     imports,
     label_studio,
     media,
@@ -25,6 +28,7 @@ from .views import (
     review,
     review_steps,
     reviewers,
+    webhooks,
 )
 
 api.add_router("", datasets_api)
@@ -37,7 +41,12 @@ api.add_router("", cascades_api)
 api.add_router("", answers_api)
 api.add_router("", servings_api)
 
+handler500 = "annotate.away.answer"
+
 urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
     path("", projects.home, name="home"),
     path("projects/new", projects.new, name="project_new"),
     # People
@@ -98,6 +107,20 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:pk>/progress", imports.progress, name="import_progress"),
     path("p/<slug:slug>/imports/<int:pk>/stop", imports.stop, name="import_stop"),
     path("p/<slug:slug>/imports/<int:pk>/report.csv", imports.report, name="import_report"),
+    # What happened
+    path("p/<slug:slug>/events", events.listed, name="events"),
+    path("p/<slug:slug>/events.<slug:ending>", events.export, name="events_export"),
+    path("site/events", events.of_site, name="site_events"),
+    path("site/events.<slug:ending>", events.export_site, name="site_events_export"),
+    path("p/<slug:slug>/webhooks", webhooks.listed, name="webhooks"),
+    path("p/<slug:slug>/webhooks/<int:pk>", webhooks.webhook, name="webhook"),
+    path("p/<slug:slug>/webhooks/<int:pk>/deliveries", webhooks.deliveries, name="webhook_deliveries"),
+    path("p/<slug:slug>/webhooks/<int:pk>/deliveries/<int:delivery>/again", webhooks.again, name="webhook_again"),
+    path("p/<slug:slug>/webhooks/<int:pk>/test", webhooks.test, name="webhook_test"),
+    path("p/<slug:slug>/webhooks/<int:pk>/pause", webhooks.pause, name="webhook_pause"),
+    path("p/<slug:slug>/webhooks/<int:pk>/turn-on", webhooks.turn_on, name="webhook_turn_on"),
+    path("p/<slug:slug>/webhooks/<int:pk>/secret", webhooks.new_secret, name="webhook_secret"),
+    path("p/<slug:slug>/webhooks/<int:pk>/delete", webhooks.delete, name="webhook_delete"),
     # Label Studio
     path("p/<slug:slug>/label-studio", label_studio.label_studio, name="label_studio"),
     path("p/<slug:slug>/label-studio/push", label_studio.push, name="label_studio_push"),
@@ -114,3 +137,11 @@ urlpatterns = [
     path("v1/models/<path:name>", completions.model, name="model"),
     path("admin/", admin.site.urls),
 ]
+
+if settings.OIDC_ISSUER:
+    from .views import single_sign_on
+
+    urlpatterns += [
+        path("sso", single_sign_on.there, name="sign_on"),
+        path("sso/back", single_sign_on.back, name="sign_on_back"),
+    ]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from . import collecting, storing, submitting
 from .models import Asked, Batch, Mode, Part, RunState, VotingRun
@@ -100,10 +100,8 @@ class Round:
             return RunState.FAILED
         if self.asked:
             return RunState.PAUSED if self.asked == Asked.PAUSE else RunState.CANCELLED
-        if self.out_of_money:
-            self.run.error = (
-                f"The budget of ${self.run.budget:.2f} is used up: raise it and resume, or leave it at that."
-            )
+        if self.out_of_money and self.run.budget is not None:
+            self.run.error = storing.used_up(self.run.budget)
             return RunState.PAUSED
         return RunState.DONE
 
@@ -200,6 +198,5 @@ def break_off(run: VotingRun) -> None:
 
 
 def step_back(run: VotingRun, error: str) -> None:
-    now = timezone.now()
-    storing.mine(run).update(waits_until=now + POLL, heartbeat=now, error=error)
+    storing.mine(run).update(waits_until=Now() + POLL, heartbeat=Now(), error=error)
     run.refresh_from_db()

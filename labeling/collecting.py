@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from annotate.models import Vote
@@ -53,7 +54,7 @@ def found(look: "Round", seat: "Seat", batch: Batch) -> bool:
     batch_id = look.go(seat.at_work.find(batch.name, batch.created - timedelta(hours=1)))
     if batch_id:
         submitting.note(batch, batch_id)
-    elif batch.created < timezone.now() - GRACE:
+    elif Batch.objects.filter(pk=batch.pk, created__lt=Now() - GRACE).exists():
         submitting.drop(look, seat, batch)
     return bool(batch_id)
 

@@ -12,7 +12,7 @@ from annotate import addresses
 from annotate.browse import Filters
 from annotate.models import Project, User, Voter
 
-from . import pairs, prompt, runs, voters, wording
+from . import pairs, prompt, runs, voters
 from .models import Mode, VotingRun
 from .providers import PROVIDERS, Parameter
 from .runs import Estimate
@@ -223,8 +223,7 @@ class StartForm(forms.Form):
         self.project, self.filters = project, filters
         limit = self["limit"].value()
         drawn = VotingRun(project=project, posts=filters.narrowing, limit=int(limit) if is_count(limit) else None)
-        changed = wording.changes(project)
-        self.estimates = [runs.estimate(drawn, voter, changed.get(voter.pk)) for voter in runs.askable(project)]
+        self.estimates = runs.estimates(drawn, runs.askable(project))
         field = cast("forms.ModelMultipleChoiceField[Voter]", self.fields["voters"])
         field.queryset = Voter.objects.filter(pk__in=[estimate.voter.pk for estimate in self.estimates])
         field.initial = [one.voter.pk for one in self.estimates if one.voter.required and one.asks and not one.missing]

@@ -5,9 +5,11 @@ from typing import Any, Self
 
 from django.db import models, transaction
 from django.db.models import F, Sum
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.heartbeat import is_unheard, unheard
 from annotate.models import Post, Project, User, Vote, Voter
 
 # A worker that has not been heard of for this long is taken for dead, and its run can be taken up by another.
@@ -37,12 +39,17 @@ class Asked(models.TextChoices):
     CANCEL = "cancel", "Cancel"
 
 
+SILENT = models.Q(unheard(SILENCE), state=RunState.RUNNING, waits_until=None)
+
+
 class VotingRunQuerySet(models.QuerySet["VotingRun"]):
     def claimable(self) -> Self:
-        now = timezone.now()
-        silent = models.Q(state=RunState.RUNNING, waits_until=None, heartbeat__lt=now - SILENCE)
-        due = models.Q(state=RunState.RUNNING, waits_until__lte=now)
-        return self.filter(models.Q(state=RunState.QUEUED) | silent | due)
+        is_due = models.Q(waits_until__lte=Now()) | models.Q(waits_until__gt=Now() + OVERDUE)  # that clock was put back
+        return self.filter(models.Q(state=RunState.QUEUED) | SILENT | models.Q(is_due, state=RunState.RUNNING))
+
+    def silent(self) -> Self:
+        overdue = models.Q(state=RunState.RUNNING, waits_until__lt=Now() - OVERDUE)
+        return self.filter(SILENT | overdue)
 
     def under_way(self) -> Self:
         return self.filter(state__in=[RunState.QUEUED, RunState.RUNNING, RunState.PAUSED])
@@ -99,7 +106,7 @@ class VotingRun(models.Model):
             return False
         if self.waits_until:
             return self.waits_until < timezone.now() - OVERDUE
-        return self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
+        return is_unheard(self.heartbeat, SILENCE)
 
     @property
     def spent(self) -> Decimal:
@@ -108,18 +115,17 @@ class VotingRun(models.Model):
     def claim(self) -> bool:
         """One UPDATE that must change one row; the number it takes marks everything this worker writes."""
         with transaction.atomic():
-            now = timezone.now()
             changed = (
                 VotingRun.objects.claimable()
                 .filter(pk=self.pk)
                 .update(
-                    state=RunState.RUNNING, heartbeat=now, waits_until=None, ended=None, error="",
+                    state=RunState.RUNNING, heartbeat=Now(), waits_until=None, ended=None, error="",
                     claim_number=F("claim_number") + 1,
                 )
             )  # fmt: skip
             self.refresh_from_db()
             if changed:
-                self.started = self.started or now
+                self.started = self.started or self.heartbeat
                 self.account()
                 self.save(update_fields=["started", "written_off", "granted"])
         return changed == 1
@@ -163,8 +169,7 @@ class VotingRun(models.Model):
         idle = RunState.PAUSED if what == Asked.PAUSE else RunState.CANCELLED
         waiting = [RunState.QUEUED] if what == Asked.PAUSE else [RunState.QUEUED, RunState.PAUSED]
         settled = this.filter(state__in=waiting).update(state=idle, ended=timezone.now())
-        if self.is_silent:
-            settled += this.filter(state=RunState.RUNNING).update(state=idle, ended=timezone.now())
+        settled += this.silent().update(state=idle, ended=timezone.now())
         return bool(obeys + settled)
 
     def ask_with_batches(self, what: Asked) -> bool:
@@ -177,7 +182,7 @@ class VotingRun(models.Model):
             return True
         under_way = this.filter(state__in=[RunState.QUEUED, RunState.RUNNING])
         obeys = under_way.exclude(asked=what).update(asked=what)
-        under_way.filter(waits_until__isnull=False).update(waits_until=timezone.now())
+        under_way.filter(waits_until__isnull=False).update(waits_until=Now())
         return bool(obeys)
 
     @property

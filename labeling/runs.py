@@ -1,17 +1,17 @@
 """How a voting run begins, and what it is expected to cost before it does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import transaction
-from django.db.models import Avg, Count, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Count, Q, QuerySet, Sum
 from django_q.tasks import async_task
 
 from annotate.browse import Filters, matching
-from annotate.models import Event, Project, User, Vote, Voter
+from annotate.models import Event, Project, User, Vote, Voter, VoteTally
 
 from . import batch, pricing, wording
 from .asking import unvoted
@@ -23,6 +23,12 @@ RECENT = 500  # answers that an estimate looks at
 
 class CannotStart(Exception):
     """The message is a sentence that says what to mend."""
+
+
+class Usage(NamedTuple):
+    answers: int
+    tokens_in: float | None
+    tokens_out: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +61,72 @@ class Estimate:
         return None if self.total is None or self.batch_factor is None else self.total * self.batch_factor
 
 
-def estimate(run: VotingRun, voter: Voter, change: wording.Change | None = None) -> Estimate:
-    """From this voter's own answers, or those of the same model elsewhere; never from a constant."""
-    recent = Vote.objects.filter(voter__provider=voter.provider, voter__model=voter.model, tokens_in__isnull=False)
-    own = recent.filter(voter=voter)
-    usage = averages(own) if own.exists() else averages(recent)
+def estimates(run: VotingRun, voters: Sequence[Voter]) -> list[Estimate]:
+    """From each voter's own answers, or those of the same model elsewhere; never from a constant."""
+    used, asks, changed = usages(voters), asks_of(run, voters), wording.changes(run.project)
+    return [estimate(run, voter, used[voter.pk], asks[voter.pk], changed.get(voter.pk)) for voter in voters]
+
+
+def estimate(run: VotingRun, voter: Voter, used: Usage, asks: int, change: wording.Change | None) -> Estimate:
     price = None
     if voter.provider == "offline":
         price = Decimal(0)
-    elif usage["answers"]:
+    elif used.answers:
         price = pricing.price_of(
-            voter.provider, voter.model, round(usage["tokens_in"]), round(usage["tokens_out"]), voter.parameters
+            voter.provider, voter.model, round(used.tokens_in or 0), round(used.tokens_out or 0), voter.parameters
         )
-    asks = unvoted(run, voter).count()
     return Estimate(
-        voter=voter, asks=asks if run.limit is None else min(asks, run.limit), answers=usage["answers"],
-        tokens_in=usage["tokens_in"], tokens_out=usage["tokens_out"], each=price,
+        voter=voter, asks=asks if run.limit is None else min(asks, run.limit), answers=used.answers,
+        tokens_in=used.tokens_in, tokens_out=used.tokens_out, each=price,
         batch_factor=PROVIDERS[voter.provider].batch_factor,
         missing=PROVIDERS[voter.provider].missing(voter.parameters), ends=pricing.ends(voter.provider, voter.model),
         change=change,
     )  # fmt: skip
 
 
-def averages(votes: QuerySet[Vote]) -> dict[str, Any]:
-    latest = votes.order_by("-pk").values("pk")[:RECENT]
-    return Vote.objects.filter(pk__in=latest).aggregate(
-        answers=Count("pk"), tokens_in=Avg("tokens_in"), tokens_out=Avg("tokens_out")
-    )
+# One for each voter, and all of them sent at once: written out, so that PostgreSQL knows whose votes are many.
+LATEST = """
+SELECT %s::bigint, count(*), avg(tokens_in)::float8, avg(tokens_out)::float8 FROM (
+  SELECT tokens_in, tokens_out FROM annotate_vote WHERE voter_id = ANY(%s::bigint[]) AND tokens_in IS NOT NULL
+  ORDER BY id DESC LIMIT %s
+) AS latest
+"""
+
+
+def usages(voters: Sequence[Voter]) -> dict[int, Usage]:
+    used = latest_of({voter.pk: [voter.pk] for voter in voters})
+    new = [voter for voter in voters if not used[voter.pk].answers]
+    made = [(voter.provider, voter.model) for voter in new]
+    kin: dict[tuple[str, str], list[int]] = {}
+    alike = Voter.objects.filter(provider__in={one for one, _ in made}, model__in={one for _, one in made})
+    for pk, provider, model in alike.values_list("pk", "provider", "model") if new else ():
+        kin.setdefault((provider, model), []).append(pk)
+    return used | latest_of({voter.pk: kin[voter.provider, voter.model] for voter in new})
+
+
+def latest_of(asked: Mapping[int, list[int]]) -> dict[int, Usage]:
+    """What the latest answers of some took, for each who asks."""
+    if not asked:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join([LATEST] * len(asked)), [
+            value for pk, voters in asked.items() for value in (pk, voters, RECENT)
+        ])  # fmt: skip
+        return {pk: Usage(*told) for pk, *told in cursor.fetchall()}
+
+
+def asks_of(run: VotingRun, voters: Sequence[Voter]) -> dict[int, int]:
+    """How many of the posts each has not spoken of. Where it is all of them, both numbers stand already."""
+    match = matching(run.project, Filters.from_query(run.posts))
+    if run.posts:
+        posts = match.posts.count()
+        votes = Vote.objects.filter(voter__in=voters, post__in=match.posts.order_by()).values("voter").order_by()
+        spoken = dict(votes.annotate(n=Count("pk")).values_list("voter", "n"))
+    else:
+        posts = match.count().number
+        tallied = VoteTally.objects.filter(voter_id__in=[voter.pk for voter in voters]).values("voter_id")
+        spoken = dict(tallied.annotate(n=Sum("votes")).values_list("voter_id", "n"))
+    return {voter.pk: posts - spoken.get(voter.pk, 0) for voter in voters}
 
 
 def askable(project: Project) -> list[Voter]:
@@ -115,7 +160,7 @@ def start(
         Part.objects.bulk_create(
             Part(run=run, voter=v, total=totals[v.pk] if limit is None else min(limit, totals[v.pk])) for v in voters
         )
-        Event.record("voting started", user=by, project=project, voters=[voter.name for voter in voters])
+        Event.record("voting started", user=by, project=project, run=run.pk, voters=[voter.name for voter in voters])
         if queue:
             enqueue(run)
     return run
@@ -229,7 +274,7 @@ def retry_failures(run: VotingRun, cause: str = "", by: User | None = None) -> i
 
 
 def record(verb: str, run: VotingRun, by: User | None, **data: Any) -> None:
-    Event.record(verb, user=by, project=run.project, voters=voters_of(run), **data)
+    Event.record(verb, user=by, project=run.project, run=run.pk, voters=voters_of(run), **data)
 
 
 def voters_of(run: VotingRun) -> list[str]:

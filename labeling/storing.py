@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from annotate import removing, settling
@@ -53,7 +54,7 @@ def mine(run: VotingRun) -> QuerySet[VotingRun]:
 @transaction.atomic
 def store(run: VotingRun, batches: Sequence[Batch]) -> str:
     """Returns what somebody asked of the run meanwhile. A worker that lost the run writes nothing."""
-    if not mine(run).update(heartbeat=timezone.now()):
+    if not mine(run).update(heartbeat=Now()):
         raise LostClaim
     posts: list[int] = []
     there = removing.staying([result.post for batch in batches for result in batch.results])
@@ -143,12 +144,19 @@ def known_costs(results: Iterable[Result]) -> Iterable[Decimal]:
 def finish(run: VotingRun, state: RunState, error: str) -> None:
     was_told = state in {RunState.PAUSED, RunState.CANCELLED} and not error  # on record already, with who told it
     run.state, run.error, run.asked, run.ended = state, error, "", timezone.now()
-    run.save(update_fields=["state", "error", "asked", "ended"])
-    spent = run.spent
-    VotingRun.objects.filter(pk=run.pk).update(granted=spent)
-    if was_told:
-        return
-    Event.record(
-        f"voting {state.label.lower()}", user=run.by, project=run.project,
-        votes=sum(run.parts.values_list("done", flat=True)), spent=f"${spent:.4f}",
-    )  # fmt: skip
+    with transaction.atomic():
+        run.save(update_fields=["state", "error", "asked", "ended"])
+        spent = run.spent
+        VotingRun.objects.filter(pk=run.pk).update(granted=spent)
+        if was_told:
+            return
+        Event.record(
+            f"voting {state.label.lower()}", user=run.by, project=run.project, run=run.pk,
+            votes=sum(run.parts.values_list("done", flat=True)), spent=f"${spent:.4f}",
+        )  # fmt: skip
+        if run.budget is not None and error == used_up(run.budget):
+            Event.record("budget reached", user=run.by, project=run.project, run=run.pk, spent=f"${spent:.4f}")
+
+
+def used_up(budget: Decimal) -> str:
+    return f"The budget of ${budget:.2f} is used up: raise it and resume, or leave it at that."

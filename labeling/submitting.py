@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Max, Min
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from annotate import removing
@@ -106,6 +107,7 @@ def record(look: "Round", seat: "Seat", chunk: Chunk) -> Batch:
     batch = Batch.objects.create(
         part=seat.part, number=number + 1, requests=len(chunk.posts), wording=wording.note(seat.part, chunk.prompt)
     )
+    Batch.objects.filter(pk=batch.pk).update(created=Now())  # whoever looks for it later asks that clock too
     there = removing.staying(chunk.posts)
     taken = [BatchPost(batch=batch, post_id=post, most=most) for post, most in chunk.posts.items() if post in there]
     BatchPost.objects.bulk_create(taken, batch_size=5000)

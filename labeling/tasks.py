@@ -1,5 +1,6 @@
 """Thin: each task names the function that does the work."""
 
+from django.db import transaction
 from django_q.tasks import async_task
 
 from annotate.models import Project
@@ -17,10 +18,13 @@ def vote(pk: int) -> None:
 
 def vote_on_demo(project_pk: int) -> None:
     """The pair that needs no key, so that a first look shows agreement and disagreement, also on a plane."""
-    project = Project.objects.get(pk=project_pk)
-    if project.synthetic and not project.voters.exists():
+    with transaction.atomic():
+        project = Project.objects.select_for_update(no_key=True).get(pk=project_pk)
+        if not project.synthetic or project.voters.exists():
+            return
         offline = next(pair for pair in pairs.available() if pair.key == "offline")
-        vote(runs.start(project, None, voters.add_pair(project, None, offline), queue=False).pk)
+        run = runs.start(project, None, voters.add_pair(project, None, offline), queue=False)
+    vote(run.pk)
 
 
 def every_minute() -> None:

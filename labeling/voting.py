@@ -88,10 +88,8 @@ class Worker:
     def outcome(self) -> RunState:
         if self.asked:
             return RunState.PAUSED if self.asked == Asked.PAUSE else RunState.CANCELLED
-        if self.out_of_money:
-            self.run.error = (
-                f"The budget of ${self.run.budget:.2f} is used up: raise it and resume, or leave it at that."
-            )
+        if self.out_of_money and self.run.budget is not None:
+            self.run.error = storing.used_up(self.run.budget)
             return RunState.PAUSED
         if all(seat.stopped for seat in self.seats):
             self.run.error = "Every voter was stopped: " + " ".join(sorted({seat.stopped for seat in self.seats}))

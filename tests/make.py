@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from annotate.models import Label, Membership, Post, Project, Role, User, Vote, Voter
+from annotate.models import Label, Membership, Post, Project, Role, User, Vote, Voter, Webhook
+from annotate.models.people import digest
+from annotate.webhooks import secret
 
 PASSWORD = "correct horse battery"
 EPOCH = datetime(2025, 11, 14, 9, 0, tzinfo=UTC)
@@ -51,3 +53,9 @@ def make_post(project: Project, text: str = "gm", label: str = "", **fields: Any
 def make_vote(post: Post, voter: str = "gpt", label: str = "", **fields: Any) -> Vote:
     chosen = make_label(post.project, label) if label else None
     return Vote.objects.create(post=post, voter=Voter.imported(post.project, voter), label=chosen, **fields)
+
+
+def make_webhook(project: Project, address: str = "https://example.com/hook", **fields: Any) -> Webhook:
+    seed = secret.new_seed()
+    fields = {"kinds": ["voting", "queue"], "seed": seed, "digest": digest(secret.secret_of(seed)), **fields}
+    return Webhook.objects.create(project=project, address=address, **fields)

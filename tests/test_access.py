@@ -12,7 +12,7 @@ from PIL import Image as Picture
 
 from annotate import images
 from annotate.importing import doors
-from annotate.models import Disagreement, Image, Invitation, LabelStudioRun, Review, Role, Targeting, Template
+from annotate.models import Delivery, Disagreement, Image, Invitation, LabelStudioRun, Review, Role, Targeting, Template
 from labeling import runs, voters
 from labeling.voters import Makeup
 from modeling.answering import questions
@@ -22,7 +22,7 @@ from modeling.evaluation import evaluating
 from modeling.evaluation.predictors import Predictor
 from modeling.models import Cascade, PreLabelling, Round, Run, ServedCheck, Serving, Study
 
-from .make import make_member, make_post, make_project, make_user
+from .make import make_member, make_post, make_project, make_user, make_webhook
 
 PEOPLE = ("nobody", "stranger", "reviewer", "lead", "admin", "root")
 
@@ -47,6 +47,10 @@ POST token_new           login  422  422  422  422  422
 GET  review_keys         login  302  302  302  302  302
 POST review_keys         login  302  302  302  302  302
 POST token_revoke        login  404  404  404  404  404
+
+GET  healthz               200  200  200  200  200  200
+GET  readyz                503  503  503  503  503  503
+GET  metrics               404  404  404  404  404  200
 
 GET  people              login  404  403  403  200  200
 GET  invite              login  404  403  403  302  302
@@ -238,6 +242,12 @@ GET  model                 401  401  401  401  401  401
 GET  api:api-root          404  404  404  404  404  404
 GET  api:openapi-view    login  200  200  200  200  200
 GET  api:openapi-json    login  200  200  200  200  200
+GET  api:events            401  404  403  200  200  200
+GET  api:webhooks          401  404  403  403  200  200
+POST api:webhooks          401  400  400  400  400  400
+DELETE api:webhook         401  404  403  403  204  204
+GET  api:webhook_deliveries 401 404  403  403  200  200
+POST api:webhook_test      401  404  403  403  202  202
 GET  api:projects          401  200  200  200  200  200
 GET  api:project           401  404  200  200  200  200
 GET  api:posts             401  404  200  200  200  200
@@ -305,6 +315,25 @@ POST api:review            401  400  400  400  400  400
 POST api:doubts            401  400  400  400  400  400
 DELETE api:review          401  404  409  409  409  409
 
+GET  events              login  404  403  200  200  200
+GET  events_export       login  404  403  403  200  200
+GET  site_events         login  403  403  403  403  200
+GET  site_events_export  login  403  403  403  403  200
+GET  storage             login  403  403  403  403  200
+POST storage             login  403  403  403  403  302
+GET  webhooks            login  404  403  403  200  200
+POST webhooks            login  404  403  403  422  422
+GET  webhook             login  404  403  403  200  200
+POST webhook             login  404  403  403  422  422
+GET  webhook_deliveries  login  404  403  403  200  200
+POST webhook_again       login  404  403  403  302  302
+POST webhook_test        login  404  403  403  302  302
+POST webhook_pause       login  404  403  403  302  302
+POST webhook_turn_on     login  404  403  403  302  302
+POST webhook_secret      login  404  403  403  200  200
+GET  webhook_delete      login  404  403  403  200  200
+POST webhook_delete      login  404  403  403  302  302
+
 GET  admin:index         login login login login login 200
 GET  admin:login         login  403  403  403  403  302
 """
@@ -335,6 +364,8 @@ PRELABELLING = [
     *(f"prelabelling_{name}" for name in ("progress", "apply", "take_back", "stop", "resume", "conflicts", "doubt")),
 ]
 SERVING = tuple(f"serving_{name}" for name in ("stop", "resume", "delete", "check"))
+WEBHOOK = ("webhook", *(f"webhook_{name}" for name in (
+    "deliveries", "again", "test", "pause", "turn_on", "secret", "delete")))  # fmt: skip
 VOTING = ("voting_run", "voting_progress", "voting_pause", "voting_resume", "voting_cancel", "voting_retry")
 
 ROWS = [line.split() for line in TABLE.splitlines() if line]
@@ -385,6 +416,8 @@ def world(db, settings, tmp_path):
     nothing: dict[str, object] = {"free": {}, "against": {}, "conflicts": {}, "known": {}, "labels": []}
     sure = PreLabelling.objects.create(project=project, run=training, voter=voter, state="done", meaning=nothing)
     Round.objects.create(project=project, number=1, plan={}, dataset=frozen, run=training, state="waiting")
+    webhook = make_webhook(project)
+    delivery = Delivery.objects.create(webhook=webhook, kind="webhook.test", body="{}", state="failed")
     pushing = LabelStudioRun.objects.create(project=project, by=boss, way="push")
     return {
         "people": {
@@ -396,7 +429,7 @@ def world(db, settings, tmp_path):
             "slug": project.slug, "uid": "1", "token": "spent", "secret": secret,
             "post_id": post.pk, "import_id": run.pk, "run_id": training.pk, "evaluation_id": measured.pk,
             "study_id": study.pk, "number": 1, "serving_id": written.pk, "prelabelling_id": sure.pk,
-            "cascade_id": cascade.pk,
+            "cascade_id": cascade.pk, "webhook_id": webhook.pk, "delivery": delivery.pk, "ending": "csv",
             "format": "json", "item": measured.predictions.get().item_id,
             "batch": asked, "answer_id": asked,
         },
@@ -405,7 +438,7 @@ def world(db, settings, tmp_path):
             "template_name": template.pk,
             "reviewer": decided.reviewer_id,
             "role_change": boss.memberships.get().pk, "member_remove": boss.memberships.get().pk,
-        } | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
+        } | dict.fromkeys(WEBHOOK, webhook.pk) | dict.fromkeys(ANSWERS, waiting.pk) | dict.fromkeys(VOTER, voter.pk)
         | dict.fromkeys(RISKIEST, riskiest.pk) | dict.fromkeys(VOTING, voting.pk) | dict.fromkeys(TRAINING, training.pk)
         | dict.fromkeys(("serving", "serving_progress"), training.pk) | dict.fromkeys(SERVING, written.pk)
         | dict.fromkeys(("served_check_stop", "served_check_resume"), checked.pk)

@@ -7,6 +7,7 @@ from django.urls import reverse
 from annotate.admin import FirstPages
 from annotate.models import (
     ApiToken,
+    Delivery,
     Disagreement,
     Event,
     Image,
@@ -32,6 +33,7 @@ from annotate.models import (
     Vote,
     Voter,
     VoteTally,
+    Webhook,
 )
 from labeling.models import Batch, Failure, Part, Replacement, VotingRun, Wording
 from modeling.models import (
@@ -55,7 +57,7 @@ from modeling.models import (
     Study,
 )
 
-from .make import make_label, make_member, make_post, make_project, make_user, make_vote, numbers
+from .make import make_label, make_member, make_post, make_project, make_user, make_vote, make_webhook, numbers
 
 pytestmark = pytest.mark.django_db
 OURS = [model for model in admin.site._registry if model._meta.app_label in {"annotate", "labeling", "modeling"}]
@@ -109,6 +111,7 @@ def make_one_of_each():
     Invitation.issue(project, Role.LEAD, member)
     ApiToken.issue(member, "laptop")
     Event.record("joined", user=member, project=project)
+    Delivery.objects.create(webhook=make_webhook(project, by=member), kind="webhook.test", body="{}")
 
 
 @pytest.fixture
@@ -135,7 +138,7 @@ def test_every_model_has_a_page():
             QueueTally, Removal, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part,
             Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card,
             Doubt, DoubtSearch, Evaluation, Prediction, Comparison, PreLabel,
-            PreLabelling, Study, Round, Serving, ServedCheck, Cascade}  # fmt: skip
+            PreLabelling, Study, Round, Serving, ServedCheck, Cascade, Webhook, Delivery}  # fmt: skip
     assert set(OURS) == ours
 
 

@@ -15,7 +15,8 @@ HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "services", "common", "core", "base", "managers", "signals", "misc"}
 PURE_NAMES = {
     "annotate": ("addresses", "agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks",
-                 "reliability", "risk", "spreadsheets", "verdict"),
+                 "operating/settings_check", "reliability", "risk", "spreadsheets", "verdict", "webhooks/kinds",
+                 "webhooks/signing"),
     "modeling": ("chat", "datasets/composition", "datasets/recipe", "datasets/splits", "doubting/confident", "markdown",
                  "measures/baselines", "measures/calibration", "measures/cascade", "measures/comparison",
                  "measures/metrics", "measures/resampling", "openai_form", "serving/commands",

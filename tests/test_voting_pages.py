@@ -577,7 +577,7 @@ class TestARun:
             run.refresh_from_db()
             assert run.state == state
             event = Event.objects.get(verb=verb)
-            assert (event.user, event.project, event.data) == (admin, project, {"voters": ["keywords"]})
+            assert (event.user, event.project, event.data) == (admin, project, {"run": run.pk, "voters": ["keywords"]})
         assert "Voting cancelled" in get(client, "project", project)
 
     def test_one_whose_voter_is_busy_elsewhere_is_not_resumed(self, client, project, admin, run, keywords):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from annotate.models import LabelStudioRun
 from annotate.models.label_studio import LabelStudioState
@@ -33,7 +33,7 @@ class Work:
         self.run.done += done
         self.run.total = self.run.total if total is None else total
         kept = still_ours(self.run).update(
-            heartbeat=timezone.now(), done=self.run.done, total=self.run.total, counts=dict(self.counts)
+            heartbeat=Now(), done=self.run.done, total=self.run.total, counts=dict(self.counts)
         )
         if not kept:
             raise LostClaim

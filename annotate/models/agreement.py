@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from .project import Project
@@ -28,6 +29,5 @@ class AgreementSnapshot(models.Model):
 
     def claim(self) -> bool:
         """True for one asker alone."""
-        now = timezone.now()
-        due = AgreementSnapshot.objects.filter(Q(asked_at=None) | Q(asked_at__lt=now - AGAIN), pk=self.pk)
-        return due.update(asked_at=now) == 1
+        due = AgreementSnapshot.objects.filter(Q(asked_at=None) | Q(asked_at__lt=Now() - AGAIN), pk=self.pk)
+        return due.update(asked_at=Now()) == 1

@@ -2,8 +2,10 @@ from datetime import timedelta
 from typing import Self
 
 from django.db import models, transaction
+from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils import timezone
+
+from annotate.heartbeat import is_unheard, unheard
 
 from .people import User
 from .project import Project
@@ -24,10 +26,10 @@ class ImportState(models.TextChoices):
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):
     def alive(self) -> Self:
-        return self.filter(state=ImportState.RUNNING, heartbeat__gte=timezone.now() - SILENCE)
+        return self.filter(~unheard(SILENCE), state=ImportState.RUNNING)
 
     def claimable(self) -> Self:
-        silent = models.Q(state=ImportState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
+        silent = models.Q(unheard(SILENCE), state=ImportState.RUNNING)
         return self.filter(models.Q(state=ImportState.QUEUED) | silent)
 
     def left_lying(self) -> Self:
@@ -79,9 +81,7 @@ class ImportRun(models.Model):
 
     @property
     def is_silent(self) -> bool:
-        return self.state == ImportState.RUNNING and (
-            self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
-        )
+        return self.state == ImportState.RUNNING and is_unheard(self.heartbeat, SILENCE)
 
     @property
     def can_begin(self) -> bool:
@@ -89,7 +89,6 @@ class ImportRun(models.Model):
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do, and a project takes one import at a time."""
-        now = timezone.now()
         with transaction.atomic():
             Project.objects.select_for_update(no_key=True).get(pk=self.project_id)
             if ImportRun.objects.alive().filter(project=self.project_id).exclude(pk=self.pk).exists():
@@ -97,7 +96,7 @@ class ImportRun(models.Model):
             changed = (
                 ImportRun.objects.claimable()
                 .filter(pk=self.pk)
-                .update(state=ImportState.RUNNING, heartbeat=now, started=now, ended=None, error="", **FROM_NOTHING)
+                .update(state=ImportState.RUNNING, heartbeat=Now(), started=Now(), ended=None, error="", **FROM_NOTHING)
             )
         self.refresh_from_db()
         return changed == 1

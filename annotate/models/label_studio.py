@@ -3,7 +3,10 @@ from typing import Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
+
+from annotate.heartbeat import is_unheard, unheard
 
 from .importing import SILENCE
 from .people import User
@@ -141,7 +144,7 @@ OPEN = [LabelStudioState.QUEUED, LabelStudioState.RUNNING]
 
 class LabelStudioRunQuerySet(models.QuerySet["LabelStudioRun"]):
     def claimable(self) -> Self:
-        silent = Q(state=LabelStudioState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
+        silent = Q(unheard(SILENCE), state=LabelStudioState.RUNNING)
         return self.filter(Q(state=LabelStudioState.QUEUED) | silent)
 
 
@@ -185,7 +188,7 @@ class LabelStudioRun(models.Model):
     def is_silent(self) -> bool:
         """Nobody has worked on it for a minute."""
         heard = self.heartbeat or self.started or self.created
-        return self.state == LabelStudioState.RUNNING and heard < timezone.now() - SILENCE
+        return self.state == LabelStudioState.RUNNING and is_unheard(heard, SILENCE)
 
     @property
     def came_to(self) -> list[tuple[int, str]]:
@@ -207,12 +210,11 @@ class LabelStudioRun(models.Model):
 
     def claim(self) -> bool:
         """Of two workers with one run, the row changes for one."""
-        now = timezone.now()
         changed = (
             LabelStudioRun.objects.claimable()
             .filter(pk=self.pk)
             .update(
-                state=LabelStudioState.RUNNING, heartbeat=now, started=now, ended=None, error="", total=None,
+                state=LabelStudioState.RUNNING, heartbeat=Now(), started=Now(), ended=None, error="", total=None,
                 done=0, counts={},
             )
         )  # fmt: skip

@@ -8,7 +8,7 @@ from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils.text import slugify
 
-from .people import Membership, User
+from .people import Membership, Role, User
 
 COLOUR = RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", "A colour is # and six hexadecimal digits, such as #0b7a5c.")
 
@@ -30,6 +30,12 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         if user.is_superuser:
             return self
         return self.filter(pk__in=Membership.objects.filter(user=user).values("project"))
+
+    def led_by(self, user: User) -> Self:
+        if user.is_superuser:
+            return self
+        leading = [role for role in Role if role.covers(Role.LEAD)]
+        return self.filter(pk__in=Membership.objects.filter(user=user, role__in=leading).values("project"))
 
 
 class Project(models.Model):

@@ -4,6 +4,8 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.heartbeat import is_unheard
+
 from .importing import SILENCE
 from .people import User
 from .post import Post
@@ -92,7 +94,7 @@ class Targeting(models.Model):
     def is_silent(self) -> bool:
         """Nobody has worked on it for a minute."""
         heard = self.heartbeat or self.created
-        return self.state == TargetingState.SEARCHING and heard < timezone.now() - SILENCE
+        return self.state == TargetingState.SEARCHING and is_unheard(heard, SILENCE)
 
     @property
     def seconds_left(self) -> int | None:
@@ -150,6 +152,10 @@ class Disagreement(models.Model):
             models.Index(fields=["project"], name="half_answered", condition=Q(closed=None, answers__gt=0)),
             models.Index(
                 fields=["project", "why", "closed"], name="decided_by_people", condition=~Q(was_state="")
+            ),
+            models.Index(
+                fields=["project", "instead", "post"], name="set_aside_by_people",
+                condition=~Q(instead="") & ~Q(was_state=""),
             ),
         ]  # fmt: skip
 

@@ -3,9 +3,12 @@
 Appending never waits for another transaction, as updating one shared row would.
 """
 
+from collections.abc import Sequence
+
 from django.db import connection, models
 
 from .project import Project
+from .review import Stream
 
 
 class Tally(models.Model):
@@ -33,8 +36,12 @@ class QueueTally(models.Model):
     posts = models.BigIntegerField()
 
 
-def fold() -> None:
-    """Replace the appended changes by their sums, in one statement, so that nobody reads a half."""
+def fold(keep: Sequence[int] = ()) -> list[int]:
+    """Replace the appended changes by their sums, in one statement, so that nobody reads a half.
+
+    Returns the projects whose queue is empty since the last time: something changed, and nothing is left. Those in
+    `keep` are left for the next time.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """WITH gone AS (DELETE FROM annotate_tally RETURNING *)
@@ -49,7 +56,13 @@ def fold() -> None:
                GROUP BY 1, 2 HAVING sum(votes) <> 0 OR sum(cost) <> 0"""
         )
         cursor.execute(
-            """WITH gone AS (DELETE FROM annotate_queuetally RETURNING *)
-               INSERT INTO annotate_queuetally (project_id, stream, posts)
-               SELECT project_id, stream, sum(posts) FROM gone GROUP BY 1, 2 HAVING sum(posts) <> 0"""
+            """WITH gone AS (DELETE FROM annotate_queuetally RETURNING *), kept AS (
+                 INSERT INTO annotate_queuetally (project_id, stream, posts)
+                 SELECT project_id, stream, sum(posts) FROM gone GROUP BY 1, 2
+                 HAVING sum(posts) <> 0 OR stream <> %(check)s AND project_id = ANY(%(keep)s::bigint[])
+               )
+               SELECT project_id FROM gone WHERE stream <> %(check)s AND project_id <> ALL(%(keep)s::bigint[])
+               GROUP BY 1 HAVING sum(posts) = 0 ORDER BY 1""",
+            {"check": Stream.CHECK.value, "keep": list(keep)},
         )
+        return [project for (project,) in cursor.fetchall()]

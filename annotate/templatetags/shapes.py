@@ -17,7 +17,7 @@ register.filter("shades", colours.shades)
 NONE = "–"
 SPANS = [(60, "min", 60), (3600, "h", 24), (86400, "day", 14)]
 # Keys of rows mean nothing to a reader, and an invitation's note may hold somebody's address.
-UNTOLD = {"run", "pk", "id", "user", "member", "invitation", "token", "note"}
+UNTOLD = {"run", "pk", "id", "number", "user", "member", "invitation", "token", "note", "webhook", "host"}
 
 
 @register.filter

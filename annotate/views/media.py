@@ -1,9 +1,10 @@
 """Pictures, for the project's members only. Named by their content, so a browser never has to ask twice."""
 
+import logging
 import re
 
 from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from annotate import images
@@ -40,6 +41,9 @@ def immutable(path: str, content_type: str) -> HttpResponseBase:
         response = FileResponse(default_storage.open(path), content_type=content_type)
     except FileNotFoundError as error:
         raise Http404 from error
+    except OSError as error:  # a bucket that cannot be reached: the page stands, and its pictures come later
+        logging.getLogger(__name__).warning("A picture cannot be shown: %s", error)
+        return HttpResponse("The picture cannot be read at the moment.", "text/plain; charset=utf-8", status=503)
     response["Cache-Control"] = "private, max-age=31536000, immutable"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"

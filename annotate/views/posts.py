@@ -84,10 +84,10 @@ def told(value: object) -> str:
 
 def neighbours(project: Project, filters: Filters, shown: Post, reader: Reader) -> tuple[Post | None, Post | None]:
     """The posts on either side in the list that the reader came from."""
-    found = matching(project, filters, reader).posts
-    key = write_key(shown)
-    before = page_of(found, filters, {"before": key}, size=1).posts
-    after = page_of(found, filters, {"after": key}, size=1).posts
+    match, key = matching(project, filters, reader), write_key(shown)
+    count = match.count() if filters.q else None
+    before = page_of(match.posts, filters, {"before": key}, size=1, count=count).posts
+    after = page_of(match.posts, filters, {"after": key}, size=1, count=count).posts
     return (before[0] if before else None), (after[0] if after else None)
 
 

@@ -14,7 +14,15 @@ def asked_to_wait(headers: Mapping[str, str], now: float | None = None) -> float
     if milliseconds is not None:
         return milliseconds / 1000
     told = headers.get("retry-after")
-    return seconds(told) if seconds(told) is not None else until(told, time.time() if now is None else now)
+    return seconds(told) if seconds(told) is not None else until(told, now_there(headers) if now is None else now)
+
+
+def now_there(headers: Mapping[str, str]) -> float:
+    """By the clock that set the hour; ours may be a day off, and would wait for a day."""
+    try:
+        return email.utils.parsedate_to_datetime(headers.get("date") or "").timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return time.time()
 
 
 def seconds(told: str | None) -> float | None:

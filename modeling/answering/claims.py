@@ -5,13 +5,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
-from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from annotate.broker import fetched_within, waiting
 from modeling.models import Answerer, Evaluation, JobState, Question, Reply, ReplyState, Run, RunState
 from modeling.models.answering import LEASE
 
@@ -35,14 +34,13 @@ def summon() -> None:
 
 
 def is_on_its_way() -> bool:
-    return any(task.func() == TASK for task in queued().filter(lock__lte=timezone.now()))
+    return any(task.func() == TASK for task in queued().filter(waiting()))
 
 
 def others_wait(since: float) -> bool:
     """Whether anything else wants this worker. What was fetched from the queue since we began waits behind us, in the
     memory of the cluster."""
-    fetched = timezone.now() + timedelta(seconds=Conf.RETRY - since)
-    behind = queued().filter(Q(lock__lte=timezone.now()) | Q(lock__gt=fetched))
+    behind = queued().filter(waiting() | fetched_within(since))
     return (
         any(task.func() != TASK for task in behind)
         or Run.objects.filter(state=RunState.QUEUED).exists()

@@ -35,7 +35,7 @@ class Serving:
         self.speakers: dict[int, Speaker] = {}
         self.keeps = KEEPS
         self.is_leaving = False
-        self.began, self.began_at = time.monotonic(), time.time()
+        self.began = time.monotonic()
         self.last_asked = self.last_beat = self.last_wanted = self.began
 
     @property
@@ -64,7 +64,7 @@ class Serving:
         if now - self.last_wanted < WANTED_EVERY:
             return False
         self.last_wanted = now
-        return claims.others_wait(time.time() - self.began_at)
+        return claims.others_wait(now - self.began)
 
     def look(self) -> None:
         """Once around: what was answered, who has died, who is asked."""

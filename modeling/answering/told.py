@@ -1,6 +1,6 @@
 """What a reply comes to: a label, how likely each is, and whether that is calibrated."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ class Told:
 
 def replies_to(batch: UUID, project: Project | None = None) -> list[Reply]:
     found = Reply.objects.filter(question__batch=batch, **({"question__project": project} if project else {}))
-    related = ("question", "run", "run__dataset", "run__project", "taken_by")
+    related = ("question", "run", "run__dataset__project", "run__project", "taken_by")
     heavy = ("question__picture", "question__thumbnail", "run__receipt", "run__log", "run__dataset__composition",
              "run__dataset__told")  # fmt: skip
     return list(found.select_related(*related).defer(*heavy).order_by("question", "run"))
@@ -97,15 +97,18 @@ def replies_to(batch: UUID, project: Project | None = None) -> list[Reply]:
 
 def told(replies: Iterable[Reply], css: dict[str, str] | None = None) -> list[Told]:
     listed = list(replies)
-    heats = {run: heat_of(run) for run in {reply.run_id for reply in listed}}
+    heats = heats_of({reply.run_id for reply in listed})
     return [Told(reply, heats[reply.run_id], css or {}) for reply in listed]
 
 
-def heat_of(run: int) -> Heat:
-    """Of its latest evaluation in which it was asked as it is here: as it was trained, and shown all of a post."""
-    asked_so = Evaluation.key_of(Predictor("run", run=run).as_json(), Sees.BOTH)
-    found = Evaluation.objects.done().filter(run=run, key=asked_so, measured__temperature__gt=0).order_by("-pk").first()
-    return Heat(float(found.measured["temperature"]), found.pk) if found else Heat(1.0, None)
+def heats_of(runs: Collection[int]) -> dict[int, Heat]:
+    """Of each one's latest evaluation in which it was asked as it is here: as it was trained, and shown all of a
+    post."""
+    asked_so = [Evaluation.key_of(Predictor("run", run=run).as_json(), Sees.BOTH) for run in runs]
+    found = Evaluation.objects.done().filter(run__in=runs, key__in=asked_so, measured__temperature__gt=0)
+    latest = found.order_by("run", "-pk").distinct("run").values_list("run", "measured__temperature", "pk")
+    heats = {run: Heat(float(temperature), pk) for run, temperature, pk in latest}
+    return {run: heats.get(run, Heat(1.0, None)) for run in runs}
 
 
 def question_in(project: Project, batch: UUID) -> Question | None:

@@ -34,6 +34,10 @@ from . import stages
 from .stages import MEASURED_ON, Lack, Said
 
 FEWEST, MOST = 2, 50  # candidates
+ENDED = {
+    CascadeState.DONE: "cascade fitted", CascadeState.LACKING: "cascade lacks answers",
+    CascadeState.FAILED: "cascade failed",
+}  # fmt: skip
 
 
 class Refused(Exception):
@@ -108,7 +112,7 @@ def check_stage(project: Project, dataset: Dataset, stage: Voter | Run) -> None:
 
 
 def record(verb: str, made: Cascade, by: User | None, **facts: Any) -> None:
-    Event.record(verb, user=by, project=made.project, cascade=made.name, **facts)
+    Event.record(verb, user=by, project=made.project, cascade=made.name, number=made.pk, **facts)
 
 
 def enqueue(made: Cascade) -> None:
@@ -233,7 +237,9 @@ def still_ours(made: Cascade) -> CascadeQuerySet:
 
 
 def end(made: Cascade, state: CascadeState, error: str = "") -> None:
-    still_ours(made).update(state=state, error=error, ended=timezone.now())
+    with transaction.atomic():
+        if still_ours(made).update(state=state, error=error, ended=timezone.now()):
+            record(ENDED[state], made, made.by)
     made.refresh_from_db()
 
 

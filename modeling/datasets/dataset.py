@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -141,7 +142,7 @@ def freeze(dataset: Dataset, progress: Progress) -> None:
 
 def heard(dataset: Dataset) -> None:
     ours = Dataset.objects.filter(pk=dataset.pk, state=DatasetState.FREEZING, started=dataset.started, stop_asked=False)
-    if not ours.update(heartbeat=timezone.now(), total=dataset.total, done=dataset.done):
+    if not ours.update(heartbeat=Now(), total=dataset.total, done=dataset.done):
         raise Stopped
 
 
@@ -224,6 +225,11 @@ def seal(dataset: Dataset, made: Composition, beat: candidates.Beat) -> None:
 def end(dataset: Dataset, state: DatasetState, error: str = "") -> None:
     """Only while it is still ours. What was copied goes: half a dataset is none."""
     ours = Dataset.objects.filter(pk=dataset.pk, state=DatasetState.FREEZING, started=dataset.started)
-    if ours.update(state=state, error=error, ended=timezone.now()):
+    with transaction.atomic():
+        ended = ours.update(state=state, error=error, ended=timezone.now())
+        if ended:
+            verb = "freezing failed" if state == DatasetState.FAILED else "freezing stopped"
+            Event.record(verb, user=dataset.by, project=dataset.project, dataset=dataset.name)
+    if ended:
         dataset.items.all().delete()
     dataset.refresh_from_db()

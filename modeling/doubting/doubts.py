@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -76,7 +77,7 @@ def stop(dataset: Dataset) -> bool:
 def carry_out(search: DoubtSearch, progress: Progress = lambda _: None) -> bool:
     """Delivered twice, it looks once."""
     begun = DoubtSearch.objects.filter(pk=search.pk, state=DoubtState.SEARCHING, heartbeat=None)
-    if not begun.update(heartbeat=timezone.now()):
+    if not begun.update(heartbeat=Now()):
         return False
     try:
         with heartbeat(lambda: searching(search), f"Doubts {search.pk}"):
@@ -103,7 +104,7 @@ def searching(search: DoubtSearch) -> QuerySet[DoubtSearch]:
 def find(search: DoubtSearch, progress: Progress) -> None:
     def beat(done: int, of: int) -> None:
         search.done, search.total = done, of
-        if not searching(search).update(done=done, total=of, heartbeat=timezone.now()):
+        if not searching(search).update(done=done, total=of, heartbeat=Now()):
             raise Stopped
         progress(search)
 
@@ -130,7 +131,7 @@ def from_probabilities(
     told = [one for one in known_in(dataset) if one.position in row_of]
     rows = [row_of[one.position] for one in told]
     with transaction.atomic():
-        search = DoubtSearch.objects.create(dataset=dataset, by=by, source=source, heartbeat=timezone.now())
+        search = DoubtSearch.objects.create(dataset=dataset, by=by, source=source, heartbeat=Now())
         store(search, told, labels, found._replace(probabilities=found.probabilities[rows]))
     search.refresh_from_db()
     return search

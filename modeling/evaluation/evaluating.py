@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -329,7 +330,7 @@ def told(evaluation: Evaluation, done: int, progress: Progress) -> None:
 
 def heard(evaluation: Evaluation) -> None:
     said = {name: getattr(evaluation, name) for name in ("doing", "done", "total", "used", "test_hash")}
-    if not still_ours(evaluation).update(heartbeat=timezone.now(), **said):
+    if not still_ours(evaluation).update(heartbeat=Now(), **said):
         raise Lost
     evaluation.refresh_from_db(fields=["stop_asked"])
 

@@ -55,7 +55,7 @@ class PlaygroundForm(forms.Form):
     @cached_property
     def offers(self) -> list[Offer]:
         """The latest is ticked, where nothing else is said."""
-        runs = list(questions.askable(self.project)[:MOST_OFFERED])
+        runs = list(questions.askable_in(self.project)[:MOST_OFFERED])
         ticked = self.ticked if self.is_bound or self.ticked else {str(run.pk) for run in runs[:1]}
         return [Offer(run, says(run), str(run.pk) in ticked) for run in runs]
 

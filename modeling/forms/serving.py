@@ -1,5 +1,6 @@
 """In which form a run is written out, and how that is checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +65,13 @@ class CheckForm(forms.Form):
     )  # fmt: skip
     split = forms.ChoiceField(label="On which posts")
 
-    def __init__(self, data: QueryDict | None, *, serving: Serving, by: User) -> None:
+    def __init__(self, data: QueryDict | None, *, serving: Serving, by: User, evaluated_on: Sequence[str]) -> None:
         self.serving, self.by = serving, by
         super().__init__(data, auto_id=f"%s-{serving.pk}", initial={"model": f"run-{serving.run_id}"})
         split: Any = self.fields["split"]
         split.choices = [(one.value, one.label) for one in checking.SPLITS]
-        there = [one.value for one in checking.SPLITS if checking.own_evaluation(serving.run, one.value)]
-        split.initial = there[0] if there else None
-        self.has_evaluation = bool(there)
+        split.initial = next(iter(evaluated_on), None)
+        self.has_evaluation = bool(evaluated_on)
 
     def begin(self) -> ServedCheck | None:
         given = self.cleaned_data

@@ -2,9 +2,10 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.urls import reverse
-from django.utils import timezone
 
+from annotate.heartbeat import unheard
 from annotate.models import Project, User, Voter
 from annotate.models.importing import SILENCE
 
@@ -22,7 +23,7 @@ class CascadeState(models.TextChoices):
 
 class CascadeQuerySet(models.QuerySet["Cascade"]):
     def claimable(self) -> Self:
-        silent = Q(state=CascadeState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
+        silent = Q(unheard(SILENCE), state=CascadeState.RUNNING)
         return self.filter(Q(state=CascadeState.QUEUED) | silent)
 
     def usable(self) -> Self:
@@ -94,8 +95,7 @@ class Cascade(models.Model):
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do; one whose worker died is taken up by another."""
-        now = timezone.now()
         taken = Cascade.objects.claimable().filter(pk=self.pk)
-        changed = taken.update(state=CascadeState.RUNNING, heartbeat=now, started=now, ended=None, error="")
+        changed = taken.update(state=CascadeState.RUNNING, heartbeat=Now(), started=Now(), ended=None, error="")
         self.refresh_from_db()
         return changed == 1

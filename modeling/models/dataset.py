@@ -4,9 +4,11 @@ from typing import Any, Self
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.heartbeat import is_unheard, unheard
 from annotate.models import LabelSource, Post, Project, User
 from annotate.models.importing import SILENCE
 
@@ -32,10 +34,10 @@ class DatasetState(models.TextChoices):
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
     def alive(self) -> Self:
-        return self.filter(state=DatasetState.FREEZING, heartbeat__gte=timezone.now() - SILENCE)
+        return self.filter(~unheard(SILENCE), state=DatasetState.FREEZING)
 
     def claimable(self) -> Self:
-        silent = Q(state=DatasetState.FREEZING, heartbeat__lt=timezone.now() - SILENCE)
+        silent = Q(unheard(SILENCE), state=DatasetState.FREEZING)
         return self.filter(Q(state=DatasetState.QUEUED) | silent)
 
     def frozen(self) -> Self:
@@ -90,9 +92,7 @@ class Dataset(models.Model):
 
     @property
     def is_silent(self) -> bool:
-        return self.state == DatasetState.FREEZING and (
-            self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE
-        )
+        return self.state == DatasetState.FREEZING and is_unheard(self.heartbeat, SILENCE)
 
     @property
     def seconds_left(self) -> int | None:
@@ -103,14 +103,19 @@ class Dataset(models.Model):
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do; and one by one, because each heeds what was ever in test."""
-        now = timezone.now()
         with transaction.atomic():
             Project.objects.select_for_update(no_key=True).get(pk=self.project_id)
             if Dataset.objects.alive().filter(project=self.project_id).exclude(pk=self.pk).exists():
                 return False
             taken = Dataset.objects.claimable().filter(pk=self.pk)
             changed = taken.update(
-                state=DatasetState.FREEZING, heartbeat=now, started=now, ended=None, error="", done=0, stop_asked=False
+                state=DatasetState.FREEZING,
+                heartbeat=Now(),
+                started=Now(),
+                ended=None,
+                error="",
+                done=0,
+                stop_asked=False,
             )
         self.refresh_from_db()
         return changed == 1
@@ -173,6 +178,5 @@ class Preview(models.Model):
 
     def claim(self) -> bool:
         """True for one asker alone."""
-        now = timezone.now()
-        due: Any = Preview.objects.filter(Q(asked=None) | Q(asked__lt=now - AGAIN), pk=self.pk, composition=None)
-        return bool(due.update(asked=now) == 1)
+        due: Any = Preview.objects.filter(Q(asked=None) | Q(asked__lt=Now() - AGAIN), pk=self.pk, composition=None)
+        return bool(due.update(asked=Now()) == 1)

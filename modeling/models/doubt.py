@@ -2,6 +2,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.heartbeat import is_unheard
 from annotate.models import User
 from annotate.models.importing import SILENCE
 
@@ -52,7 +53,7 @@ class DoubtSearch(models.Model):
     @property
     def is_silent(self) -> bool:
         """Nobody has worked on it for a minute."""
-        return self.is_searching and (self.heartbeat or self.created) < timezone.now() - SILENCE
+        return self.is_searching and is_unheard(self.heartbeat or self.created, SILENCE)
 
     @property
     def has_learned(self) -> bool:

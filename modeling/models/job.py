@@ -3,8 +3,9 @@ from typing import Any, Self, TypeVar
 
 from django.db import models
 from django.db.models import Case, F, Q, When
-from django.utils import timezone
+from django.db.models.functions import Now
 
+from annotate.heartbeat import is_unheard, unheard
 from annotate.models import User
 from annotate.models.importing import SILENCE
 
@@ -27,7 +28,7 @@ T = TypeVar("T", bound=models.Model)
 
 class JobQuerySet(models.QuerySet[T]):
     def claimable(self) -> Self:
-        silent = Q(state=JobState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
+        silent = Q(unheard(SILENCE), state=JobState.RUNNING)
         return self.filter(Q(state=JobState.QUEUED) | silent)
 
 
@@ -59,7 +60,7 @@ class Job(models.Model):
 
     @property
     def is_silent(self) -> bool:
-        return self.state == JobState.RUNNING and (self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE)
+        return self.state == JobState.RUNNING and is_unheard(self.heartbeat, SILENCE)
 
     @property
     def is_of_this_machine(self) -> bool:
@@ -67,11 +68,10 @@ class Job(models.Model):
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do; one whose worker died is taken up by another."""
-        now = timezone.now()
         jobs: Any = type(self)._default_manager  # of each kind its own
         taken = jobs.claimable().filter(pk=self.pk)
         changed: int = taken.update(
-            state=JobState.RUNNING, heartbeat=now, started=now, ended=None, error="", stop_asked=False, doing="",
+            state=JobState.RUNNING, heartbeat=Now(), started=Now(), ended=None, error="", stop_asked=False, doing="",
             machine=this_machine(),
             interruptions=F("interruptions") + Case(When(state=JobState.RUNNING, then=1), default=0),
         )  # fmt: skip

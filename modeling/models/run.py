@@ -2,8 +2,9 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Case, F, Q, When
-from django.utils import timezone
+from django.db.models.functions import Now
 
+from annotate.heartbeat import is_unheard, unheard
 from annotate.models import Project, User
 from annotate.models.importing import SILENCE
 
@@ -27,7 +28,7 @@ RESUMES = 3  # by itself, after a worker died; then somebody should look
 
 class RunQuerySet(models.QuerySet["Run"]):
     def claimable(self) -> Self:
-        silent = Q(state=RunState.RUNNING, heartbeat__lt=timezone.now() - SILENCE)
+        silent = Q(unheard(SILENCE), state=RunState.RUNNING)
         return self.filter(Q(state=RunState.QUEUED) | silent)
 
 
@@ -80,14 +81,13 @@ class Run(models.Model):
 
     @property
     def is_silent(self) -> bool:
-        return self.state == RunState.RUNNING and (self.heartbeat is None or self.heartbeat < timezone.now() - SILENCE)
+        return self.state == RunState.RUNNING and is_unheard(self.heartbeat, SILENCE)
 
     def claim(self) -> bool:
         """A task delivered twice finds nothing to do; one whose worker died is taken up by another."""
-        now = timezone.now()
         taken = Run.objects.claimable().filter(pk=self.pk)
         changed = taken.update(
-            state=RunState.RUNNING, heartbeat=now, started=now, ended=None, error="", stop_asked=False, doing="",
+            state=RunState.RUNNING, heartbeat=Now(), started=Now(), ended=None, error="", stop_asked=False, doing="",
             machine=this_machine(),
             interruptions=F("interruptions") + Case(When(state=RunState.RUNNING, then=1), default=0),
         )  # fmt: skip

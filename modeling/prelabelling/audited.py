@@ -76,5 +76,5 @@ def population(prelabelling: PreLabelling) -> dict[tuple[int, str], int]:
 def by_label(
     audits: list[Audited], settled: Mapping[tuple[int, str], int], mistakes: Mistakes | None
 ) -> dict[int, Estimate]:
-    parts = audit.parts(0, audits, settled, mistakes)
+    parts = audit.parts(0, audit.all_read(audits), settled, mistakes)
     return {label: estimate for label, estimate in parts if isinstance(label, int)}

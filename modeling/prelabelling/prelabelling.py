@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -289,7 +290,7 @@ AT_LAST = ("validation", "meaning")  # larger, and of no use before
 
 def heard(prelabelling: PreLabelling) -> None:
     said = {name: getattr(prelabelling, name) for name in TOLD}
-    if not still_ours(prelabelling).update(heartbeat=timezone.now(), **said):
+    if not still_ours(prelabelling).update(heartbeat=Now(), **said):
         raise Lost
     prelabelling.refresh_from_db(fields=["stop_asked"])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from annotate.models import Event, User
@@ -44,7 +45,7 @@ def doing(job: Job, what: str, progress: Callable[[Any], None] = lambda _: None)
 
 def heard(job: Job) -> None:
     told = {name: getattr(job, name) for name in ("doing", "done", "total")}
-    if not still_ours(job).update(heartbeat=timezone.now(), **told):
+    if not still_ours(job).update(heartbeat=Now(), **told):
         raise Lost
     job.refresh_from_db(fields=["stop_asked"])
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django_q.tasks import async_task
 
 from annotate import addresses
@@ -76,9 +77,19 @@ def evaluated(serving: Serving, split: str) -> Evaluation:
 
 
 def own_evaluation(run: Run, split: str) -> Evaluation | None:
-    key = Evaluation.key_of(Predictor("run", run=run.pk).as_json(), Sees.BOTH)
-    there = run.evaluations.done().filter(key=key, split=split, project=run.project_id)
+    there = own_evaluations(run).filter(split=split)
     return there.select_related("dataset", "project").order_by("-pk").first()
+
+
+def own_evaluations(run: Run) -> QuerySet[Evaluation]:
+    key = Evaluation.key_of(Predictor("run", run=run.pk).as_json(), Sees.BOTH)
+    return Evaluation.objects.done().filter(run=run, key=key, project=run.project_id)
+
+
+def evaluated_on(run: Run) -> list[str]:
+    """The splits on which it was, in the order in which they are offered."""
+    there = set(own_evaluations(run).values_list("split", flat=True))
+    return [split.value for split in SPLITS if split in there]
 
 
 def command(run: Run, split: str) -> str:

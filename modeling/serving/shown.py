@@ -1,12 +1,16 @@
 """What was written out and checked, as a page shows it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Window
+from django.db.models.functions import RowNumber
+
 from annotate.agreement import Share
-from modeling.models import JobState, Run, ServedCheck, Serving, Way
+from modeling.models import DatasetItem, JobState, Run, ServedCheck, Serving, Way
 
 from . import at_work, commands, writing
 from .question import SPARE, TOP
@@ -17,6 +21,7 @@ MOST_CHECKS = 5  # of one that was written out
 @dataclass(frozen=True)
 class ShownCheck:
     check: ServedCheck
+    posts: Mapping[str, int | None]  # their numbers, of those that are still there
 
     @property
     def told(self) -> dict[str, Any]:
@@ -59,14 +64,6 @@ class ShownCheck:
     @property
     def furthest_post(self) -> int | None:
         return self.posts.get(self.told["furthest"]["id"])
-
-    @cached_property
-    def posts(self) -> dict[str, int | None]:
-        listed = [*self.told["differ"], *filter(None, [self.told["furthest"]])]
-        if self.check.against is None:
-            return {}
-        found = self.check.against.dataset.items.filter(external_id__in=[one["id"] for one in listed], removed=None)
-        return dict(found.values_list("external_id", "post_id"))
 
 
 @dataclass(frozen=True)
@@ -145,9 +142,31 @@ class ShownServing:
 def of_run(run: Run) -> list[ShownServing]:
     """The latest first."""
     found = run.servings.select_related("project", "run__dataset", "run__project", "by").order_by("-pk")
-    return [ShownServing(one, checks_of(one)) for one in found]
+    checks = checks_of(run)
+    return [ShownServing(one, checks.get(one.pk, [])) for one in found]
 
 
-def checks_of(serving: Serving) -> list[ShownCheck]:
-    found = serving.checks.select_related("against__dataset", "against__project", "asked__project", "by")
-    return [ShownCheck(one) for one in found.order_by("-pk")[:MOST_CHECKS]]
+def checks_of(run: Run) -> dict[int, list[ShownCheck]]:
+    """The latest few of each that was written out, all in one question."""
+    latest = Window(RowNumber(), partition_by="serving", order_by="-pk")
+    of_each = ServedCheck.objects.filter(serving__run=run).annotate(place=latest).filter(place__lte=MOST_CHECKS)
+    related = ("against__dataset", "against__project", "asked__project", "by")
+    checks = list(of_each.select_related(*related).order_by("-pk"))
+    posts = posts_of(checks)
+    found: dict[int, list[ShownCheck]] = {}
+    for check in checks:
+        known = posts.get(check.against.dataset_id, {}) if check.against else {}
+        found.setdefault(check.serving_id, []).append(ShownCheck(check, known))
+    return found
+
+
+def posts_of(checks: Sequence[ServedCheck]) -> dict[int, dict[str, int | None]]:
+    """By dataset and by the name in it: those that the checks name."""
+    named = {one["id"] for check in checks if check.told
+             for one in [*check.told["differ"], *filter(None, [check.told["furthest"]])]}  # fmt: skip
+    datasets = {check.against.dataset_id for check in checks if check.against}
+    items = DatasetItem.objects.filter(dataset__in=datasets, external_id__in=named, removed=None)
+    found: dict[int, dict[str, int | None]] = {}
+    for dataset, name, post in items.values_list("dataset", "external_id", "post_id"):
+        found.setdefault(dataset, {})[name] = post
+    return found

@@ -38,9 +38,9 @@ def page(
     request: HttpRequest, project: Project, run: Run, form: WriteForm, checks: dict[int, CheckForm] | None = None,
     status: int = 200,
 ) -> HttpResponse:  # fmt: skip
-    told, checks = shown.of_run(run), checks or {}
-    listed = [(one, checks.get(one.serving.pk) or CheckForm(None, serving=one.serving, by=me(request)))
-              for one in told]  # fmt: skip
+    told, checks, evaluated_on = shown.of_run(run), checks or {}, checking.evaluated_on(run)
+    plain: dict[str, Any] = {"by": me(request), "evaluated_on": evaluated_on}
+    listed = [(one, checks.get(one.serving.pk) or CheckForm(None, serving=one.serving, **plain)) for one in told]
     context = {
         "project": project, "run": run, "form": form,
         "listed": [pair for pair in listed if not pair[0].serving.deleted],
@@ -102,7 +102,8 @@ def delete(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 @requires(Role.ADMIN)
 def check(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     checked = serving_in(project, pk)
-    form = CheckForm(request.POST, serving=checked, by=me(request))
+    on = checking.evaluated_on(checked.run)
+    form = CheckForm(request.POST, serving=checked, by=me(request), evaluated_on=on)
     if form.is_valid() and form.begin():
         return redirect(checked)
     return page(request, project, checked.run, WriteForm(None, run=checked.run), {checked.pk: form}, status=422)

@@ -46,7 +46,7 @@ def machine() -> str:
 
 @contextmanager
 def server(*, workers: int = 2, threads: int = 4, command: list[str] | None = None, port: int = 8765) -> Iterator[str]:
-    from annotate.management.commands.up import web_server
+    from annotate.operating.processes import web_server
 
     log = (BENCH / "server.log").open("w")
     process = subprocess.Popen(

@@ -150,7 +150,7 @@ def cpu_of_postgres() -> float:
 
 
 def bare_server() -> list[str]:
-    from annotate.management.commands.up import web_server
+    from annotate.operating.processes import web_server
 
     command = web_server("127.0.0.1", PORT, 2, 4)
     command = [

@@ -19,7 +19,7 @@ SHAPES = [("granian", 1, 8), ("granian", 2, 2), ("granian", 2, 4), ("gunicorn", 
 
 def command(server: str, workers: int, threads: int, port: int) -> list[str]:
     if server == "granian":
-        from annotate.management.commands.up import web_server
+        from annotate.operating.processes import web_server
 
         return web_server("127.0.0.1", port, workers, threads)
     return [

@@ -21,6 +21,7 @@ from annotate.importing.load import Loader
 from annotate.model_labels import Said
 from annotate.models import (
     ApiToken,
+    Delivery,
     Disagreement,
     ImportRun,
     Invitation,
@@ -63,7 +64,7 @@ from modeling.models.job import this_machine
 from modeling.prelabelling import candidates
 from modeling.prelabelling import prelabelling as room
 from modeling.training import training_presets
-from tests.make import make_member, make_post, make_project, make_user, make_vote
+from tests.make import make_member, make_post, make_project, make_user, make_vote, make_webhook
 
 # url name, what of `things` it shows, who looks at it
 PAGES = [
@@ -205,6 +206,15 @@ PAGES = [
     ("playground_question", "answered question", "admin"),
     ("label_studio", "project", "admin"),
     ("label_studio", "empty project", "admin"),
+    ("events", "project", "admin"),
+    ("events", "empty project", "admin"),
+    ("site_events", "nothing", "admin"),
+    ("storage", "nothing", "admin"),
+    ("webhooks", "project", "admin"),
+    ("webhooks", "empty project", "admin"),
+    ("webhook", "webhook", "admin"),
+    ("webhook", "webhook switched off", "admin"),
+    ("webhook_delete", "webhook", "admin"),
     ("imports", "project", "admin"),
     ("imports", "empty project", "admin"),
     ("import_new", "project", "admin"),
@@ -215,6 +225,7 @@ PAGES = [
 ]
 # Actions, fragments and files: what they answer is no page, or the page of another name.
 NO_PAGE = {
+    "healthz", "readyz", "metrics",
     "review_decide", "review_undo", "review_votes", "review_renew", "review_release", "review_fill", "review_keys",
     "logout", "login_once", "password", "token_new", "token_revoke",
     "invite", "invitation_revoke", "role_change", "member_remove",
@@ -238,6 +249,8 @@ NO_PAGE = {
     "label_studio_push", "label_studio_pull", "label_studio_people", "label_studio_anew", "label_studio_progress",
     "label_studio_stop",
     "completions", "models", "model",
+    "events_export", "site_events_export",
+    "webhook_deliveries", "webhook_again", "webhook_test", "webhook_pause", "webhook_turn_on", "webhook_secret",
     "import_start", "import_progress", "import_stop", "import_report",
 }  # fmt: skip
 # address -> its status; the reviewer looks
@@ -260,6 +273,10 @@ WHAT_SPILLS_OVER = """() => {
 
 @pytest.fixture
 def people(live_server: Any) -> dict[str, User | None]:
+    return make_people()
+
+
+def make_people() -> dict[str, User | None]:
     project = make_project("Memes", question="What sentiment?", guidelines="# Bullish\n\nA *rise*, or [hope](/).")
     empty = make_project("Empty", labels=())
     admin = make_user("ada", is_superuser=True)
@@ -270,6 +287,10 @@ def people(live_server: Any) -> dict[str, User | None]:
 
 @pytest.fixture
 def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str, Any]]:
+    return make_things(people, settings)
+
+
+def make_things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str, Any]]:
     """What the pages show: by name, the arguments of its address."""
     project, admin = Project.objects.get(slug="memes"), people["admin"]
     assert admin is not None
@@ -301,7 +322,20 @@ def things(people: dict[str, User | None], settings: Any) -> dict[str, dict[str,
         | make_prelabellings(project)
         | make_rounds(project)
         | make_servings(project)
+        | make_webhooks(project, admin)
     )
+
+
+def make_webhooks(project: Project, admin: User) -> dict[str, dict[str, Any]]:
+    good = make_webhook(project, "https://hooks.example.com/casting-vote/" + "a" * 60, note="The chat", by=admin)
+    refused = make_webhook(project, "http://10.0.0.7/hook", state="off", why="It answered 410.", private=True)
+    now = timezone.now()
+    sent = {"webhook": good, "body": "{}", "tries": 1, "tried": now, "ms": 31}
+    Delivery.objects.create(**sent, event=1, kind="voting.done", state="delivered", code=204)
+    Delivery.objects.create(**sent, event=2, kind="queue.empty", code=503, said="x" * 200, due=now + timedelta(hours=2))
+    Delivery.objects.create(**sent, kind="webhook.test", state="failed", said="It did not answer within 10 seconds.")
+    slug = {"slug": project.slug}
+    return {"webhook": slug | {"pk": good.pk}, "webhook switched off": slug | {"pk": refused.pk}}
 
 
 def fill(project: Project) -> None:

@@ -64,6 +64,8 @@ def settled_rightly(project: Project) -> Iterator[str]:
         live[review.disagreement_id].append(review)
     for stored in Disagreement.objects.filter(project=project).select_related("post"):
         answers = [review for review in live[stored.pk] if review.instead != Instead.SKIP]
+        if was_withdrawn(stored) and not answers:
+            continue
         blind = [review for review in answers if not review.final]
         if len(blind) > stored.wanted:
             yield f"{stored.pk} wanted {stored.wanted} and has {len(blind)} answers"
@@ -75,6 +77,11 @@ def settled_rightly(project: Project) -> Iterator[str]:
         yield from post_follows(stored, outcome.label, outcome.instead)
 
 
+def was_withdrawn(stored: Disagreement) -> bool:
+    """Nobody had answered when it was no question any more: a model's doubt, or the audit of a label taken back."""
+    return stored.closed is not None and not (stored.answers or stored.label_id or stored.instead)
+
+
 def post_follows(stored: Disagreement, label: int | None, instead: str) -> Iterator[str]:
     post = stored.post
     if stored.closed:
@@ -82,7 +89,7 @@ def post_follows(stored: Disagreement, label: int | None, instead: str) -> Itera
         if (stored.label_id, stored.instead) != (label, instead):
             yield f"{stored.pk} says {stored.label_id or stored.instead}, its reviews say {label or instead}"
     elif stored.why == Why.AUDIT:
-        expected = ("settled", post.label_id, "consensus")
+        expected = ("settled", post.label_id, post.label_source if post.label_source == "model" else "consensus")
     else:
         expected = ("contested", None, "")
     if (post.state, post.label_id, post.label_source) != expected:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import database, first_start, offspring, static_files
+from annotate.operating import processes
 
 PATIENCE = 10  # seconds a child has to end by itself
 QUICK_DEATHS = 5  # this many within a minute is no accident
@@ -73,7 +73,7 @@ class Command(BaseCommand):
         first_start.make_demo(self.say)
         children: list[Child] = []
         try:
-            children += [Child("web server", web_server(host, port, workers, threads))]
+            children += [Child("web server", processes.web_server(host, port, workers, threads))]
             wait_for(host, port, children[0])  # before the queues: on two cores they would hold each other up
             children += [queue("short"), *([queue("gpu")] if settings.GPU_QUEUE else [])]
             self.welcome(host, port, seconds_since_start())
@@ -95,17 +95,8 @@ class Command(BaseCommand):
         self.say(f"Data lies in {settings.VAR_DIR}. Ctrl-C stops everything.\n")
 
 
-def web_server(host: str, port: int, workers: int, threads: int) -> list[str]:
-    return [
-        sys.executable, "-m", "annotate.offspring", "granian", "annotate.wsgi:application", "--interface", "wsgi",
-        "--host", host, "--port", str(port), "--workers", str(workers), "--blocking-threads", str(threads),
-        "--http", "1", "--no-ws", "--log-level", "warning", "--no-access-log", "--respawn-failed-workers",
-        "--workers-kill-timeout", "5",
-    ]  # fmt: skip
-
-
 def queue(name: str) -> Child:
-    return Child(f"{name} queue", [sys.executable, "manage.py", "qcluster"], Q_CLUSTER_NAME=name)
+    return Child(f"{name} queue", processes.queue(), Q_CLUSTER_NAME=name)
 
 
 def refuse_taken(host: str, port: int) -> None:
