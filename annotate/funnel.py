@@ -100,7 +100,7 @@ def read_cells(projects: Sequence[Project]) -> Iterable[Cell]:
 
 def read_voters(projects: Sequence[Project]) -> Iterable[VoterCount]:
     voter = Voter.objects.filter(pk=OuterRef("voter_id"))
-    # In the order of an index: without one PostgreSQL reads the table until it meets this voter, millions of rows later.
+    # In the order of an index: without one PostgreSQL reads the table until it meets this voter, millions of rows on.
     any_vote = Vote.objects.filter(voter=OuterRef("voter_id")).order_by("label_id", "post_id")
     groups = (
         VoteTally.objects.filter(voter_id__in=Voter.objects.filter(project__in=projects).values("pk"))

@@ -57,6 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:No directory at:UserWarning")  # nothing is collected for tests
 
 
+PAID_FOR_AT_ONCE = {
+    "tests/test_up.py", "tests/test_demo.py", "tests/test_risk.py", "tests/test_single_sign_on.py",
+}  # fmt: skip
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Test by test to whoever has time, but for the files whose first test pays for all the others."""
@@ -65,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return file if file in {"tests/test_up.py", "tests/test_demo.py", "tests/test_risk.py"} else nodeid
+            return file if file in PAID_FOR_AT_ONCE else nodeid
 
     return Scheduling(config, log)
 

@@ -130,7 +130,7 @@ class TestJunkInAddresses:
             if route.startswith("admin/") and ("<" in route or route.endswith("/add/")):
                 continue  # Django's own, for site admins: of these names only its lists know some
             answer = client.get(f"{filled(route, **full)}?{everything}")
-            assert answer.status_code < 500, route
+            assert answer.status_code < 500 or route == "readyz", route  # no worker runs here, and it says so
 
     @pytest.mark.parametrize("name", NAMES)
     def test_in_each_parameter_of_the_lists(self, client, admin, full, name):

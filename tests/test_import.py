@@ -225,7 +225,7 @@ class TestPictures:
 
         with monkeypatch.context() as patched:
             patched.setattr(load.images, "store", full)
-            with pytest.raises(CommandError, match="No space left"):
+            with pytest.raises(CommandError, match="The disk is full"):
                 bring_in(project, path)
         assert not project.posts.exists()
         assert bring_in(project, path).imported == 1

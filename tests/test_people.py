@@ -481,7 +481,7 @@ class TestErrorPages:
         assert page.status_code == 403
         assert "This needs the role admin in Memes; yours is lead." in page.text
 
-    @pytest.mark.parametrize("name", ["400.html", "500.html"])
+    @pytest.mark.parametrize("name", ["400.html", "500.html", "503.html"])
     def test_when_we_are_broken_the_page_needs_nothing(self, name, django_assert_num_queries):
         with django_assert_num_queries(0):
             page = render_to_string(name)

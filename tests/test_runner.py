@@ -281,7 +281,7 @@ class TestWatching:
         monkeypatch.setattr(run_folder, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         carry_out(run)
         assert run.state == RunState.FAILED
-        assert "No space left" in run.error
+        assert "The disk is full" in run.error
 
 
 class TestAnotherMachine:

@@ -122,13 +122,37 @@ def test_of_one_address_so_many_wait_and_others_have_room_left():
     assert answer(clients, asked("192.0.2.2", io.BytesIO(b"x"))) == ("200", b"fine")
 
 
-def test_whoever_sends_much_holds_no_database_connection_meanwhile():
-    given_back: list[int] = []
-    clients = SlowClients(reading, 1, lambda: given_back.append(1))
-    answer(clients, asked("192.0.2.1", io.BytesIO(b"x"), 100))
-    assert given_back == []
-    answer(clients, asked("192.0.2.1", io.BytesIO(b"x"), 5_000_000))
-    assert given_back
+def test_whoever_waits_holds_no_database_connection_meanwhile():
+    """Those at work would wait for it, and whoever holds it for room to work."""
+    done: list[str] = []
+
+    def looks_who_it_is_first(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        done.append("a connection is taken")
+        return [environ["wsgi.input"].read()]
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            done.append("waits")
+            return super().read(size)
+
+    clients = SlowClients(looks_who_it_is_first, 1, lambda: done.append("it is given back"))
+    assert answer(clients, asked("192.0.2.1", Watched(b"short"), 5))[1] == b"short"
+    assert done == ["waits", "a connection is taken"]
+    done.clear()
+    assert answer(clients, asked("192.0.2.1", Watched(b"long"), 5_000_000))[1] == b"long"
+    assert done == ["a connection is taken", "it is given back", "waits"]
+
+
+def test_whoever_breaks_off_is_told_so_by_django():
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise ConnectionResetError
+
+    clients = SlowClients(reading, 1)
+    with pytest.raises(ConnectionResetError):
+        answer(clients, asked("192.0.2.1", Broken(b"x")))
+    assert clients.waiting == {}
+    assert clients.room.acquire(blocking=False)
 
 
 class Stream:

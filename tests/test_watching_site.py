@@ -142,7 +142,7 @@ class TestReady:
             answer = parts(client, **BEARS)["migrations"]
         finally:
             MigrationRecorder.Migration.objects.create(app=last.app, name=last.name)
-        assert answer == {"ok": False, "says": f"Not applied: labeling.{last.name}. Run `manage.py migrate`."}
+        assert answer == {"ok": False, "says": f"Not applied: labeling.{last.name}. Run `manage.py prepare`."}
         assert parts(client)["migrations"]["ok"]
 
     def test_many_at_once_look_once_and_nobody_waits_for_a_database_that_hangs(self):

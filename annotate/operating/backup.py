@@ -112,7 +112,7 @@ def make(path: Path, say: Say = lambda _: None, with_media: bool = True) -> Mani
         words = said(OSError(errno.ENOSPC, ""), path) if full else f"{failure}; nothing was left."
         raise NotBackedUp(words) from failure
     except psycopg.errors.UndefinedTable as error:
-        raise NotBackedUp("There is no site in this database yet: `manage.py migrate` makes its tables.") from error
+        raise NotBackedUp("There is no site in this database yet: `manage.py prepare` makes its tables.") from error
     except psycopg.Error as error:
         raise NotBackedUp(f"The database broke off ({' '.join(str(error).split())}); nothing was left.") from error
     return manifest

@@ -97,12 +97,12 @@ def migrations(cursor: Any) -> Part:
     """More than we know of are no fault: a newer version may be about to take over."""
     cursor.execute("SELECT to_regclass('django_migrations')")
     if cursor.fetchone() == (None,):
-        return Part("migrations", False, "The database is empty: run `manage.py migrate`.")
+        return Part("migrations", False, "The database is empty: run `manage.py prepare`.")
     cursor.execute("SELECT app, name FROM django_migrations")
     missing = sorted(latest() - set(cursor.fetchall()))
     if missing:
         names = ", ".join(f"{app}.{name}" for app, name in missing)
-        return Part("migrations", False, f"Not applied: {names}. Run `manage.py migrate`.")
+        return Part("migrations", False, f"Not applied: {names}. Run `manage.py prepare`.")
     return Part("migrations", True, "All migrations are applied.")
 
 

@@ -44,8 +44,7 @@ def load_adapter(config: Config, folder: Path, adapter: Path | None = None, bits
     else:
         from peft import PeftModel
 
-        if not any(adapter.glob("*.safetensors")):  # PEFT would take a pickle instead
-            raise CannotLoad(f"The folder {adapter} holds no adapter in safetensors.")
+        check_adapter(adapter)
         loaded = load(config, folder, bits)
         try:
             loaded.model = PeftModel.from_pretrained(loaded.model, adapter)
@@ -55,6 +54,12 @@ def load_adapter(config: Config, folder: Path, adapter: Path | None = None, bits
             ) from error
     loaded.model.eval()
     return loaded
+
+
+def check_adapter(adapter: Path) -> None:
+    """PEFT would take a pickle where there is nothing better, and a pickle runs what it likes."""
+    if not any(adapter.glob("*.safetensors")):
+        raise CannotLoad(f"The folder {adapter} holds no adapter in safetensors.")
 
 
 def load_from(base: str, config: Config, bits: int | None = None) -> Loaded:

@@ -29,6 +29,7 @@ from modeling.gpu.encoders import Encoder, encoder_of  # noqa: E402
 from modeling.gpu.load import (  # noqa: E402
     CannotLoad,
     Loaded,
+    check_adapter,
     check_consent,
     check_quantised,
     first_line,
@@ -166,6 +167,7 @@ class Writer:
         then, and spelt out in 16 bits, before it is added to them."""
         from peft import PeftModel
 
+        check_adapter(Path(self.asked.made))
         loaded = load(self.config, self.folder)
         loaded.model = loaded.model.dequantize()
         loaded.model = PeftModel.from_pretrained(loaded.model, self.asked.made)

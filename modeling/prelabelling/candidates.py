@@ -61,7 +61,8 @@ ORDER BY teaches DESC, post_id
 # Both words for a conflict: by the first PostgreSQL finds them before it looks what the voters say of each.
 CONFLICTS = """
 SELECT post_id, label_id, stands, confidence FROM ({votes}) AS said
-WHERE state = 'settled' AND label_id <> stands AND place = 'conflicts' AND confidence >= %s AND (confidence, -post_id) < (%s, %s)
+WHERE state = 'settled' AND label_id <> stands AND place = 'conflicts' AND confidence >= %s
+  AND (confidence, -post_id) < (%s, %s)
 ORDER BY confidence DESC, post_id LIMIT %s
 """
 BY_OTHERS = (LabelSource.CONSENSUS, LabelSource.REVIEW, LabelSource.IMPORT)
