@@ -121,7 +121,7 @@ def way_back(request: HttpRequest) -> tuple[dict[str, Any], Asked]:
 
 def believed(token: str, config: Mapping[str, Any], nonce: str) -> dict[str, Any]:
     """Signed by the issuer, for us, now, and in answer to this very question."""
-    key = jwt.PyJWKClient(config["jwks_uri"], timeout=PATIENCE).get_signing_key_from_jwt(token)
+    key = key_of(token, jwt.PyJWKClient(config["jwks_uri"], timeout=PATIENCE))
     told: dict[str, Any] = jwt.decode(
         token, key, algorithms=SIGNED_BY, audience=settings.OIDC_CLIENT_ID, issuer=config["issuer"], leeway=LEEWAY,
         options={"require": ["exp", "iat", "iss", "aud", "sub"]},
@@ -131,6 +131,13 @@ def believed(token: str, config: Mapping[str, Any], nonce: str) -> dict[str, Any
     if told.get("azp", settings.OIDC_CLIENT_ID) != settings.OIDC_CLIENT_ID:
         raise jwt.InvalidTokenError("It was made for somebody else.")
     return told
+
+
+def key_of(token: str, known: jwt.PyJWKClient) -> jwt.PyJWK:
+    """An issuer with a single key need not name it."""
+    if "kid" not in jwt.get_unverified_header(token) and len(keys := known.get_signing_keys()) == 1:
+        return keys[0]
+    return known.get_signing_key_from_jwt(token)
 
 
 def more_of(told: Mapping[str, Any], way: Way, token: str) -> dict[str, Any]:

@@ -451,6 +451,13 @@ def test_a_clock_that_differs_by_some_seconds_is_no_lie(strict, issuer):
     assert browser.sign_on("ana", "/account", connect="1").status_code == 302
 
 
+def test_an_issuer_with_a_single_key_need_not_name_it(open_to_all, issuer):
+    issuer.knows("ana")
+    issuer.lie = lambda told: lambda claims, key, kid: jwt.encode(claims, key, "RS256")
+    assert Browser(open_to_all).sign_on("ana").status_code == 302
+    assert User.objects.get().username == "ana"
+
+
 def test_an_address_told_apart_is_believed_of_the_same_person_alone(open_to_all, issuer):
     issuer.knows("ana")
     issuer.hides_address = True
