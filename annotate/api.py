@@ -27,6 +27,8 @@ from .blindness import knows_label, reader_of
 from .browse import Filters, matching, page_of
 from .funnel import funnel_of
 from .importing import doors
+from .importing.cells import storable
+from .importing.columns import VOTER_NAME
 from .importing.rows import Unreadable
 from .models import ApiToken, ImportRun, Post, Project, Role, User, Vote
 from .models.people import digest
@@ -339,7 +341,8 @@ def import_posts(request: HttpRequest, slug: str, holdout: bool = False, voter: 
             run = doors.receive(within, me(request), File(body, name="api.jsonl"))
         except Unreadable as problem:
             raise HttpError(507, str(problem)) from problem
-    run.options, run.holdout = {"format": "jsonl"} | ({"voter": voter[:120]} if voter else {}), holdout
+    name = storable(voter).strip()[:VOTER_NAME]
+    run.options, run.holdout = {"format": "jsonl"} | ({"voter": name} if name else {}), holdout
     doors.begin(run)
     return Status(202, run)
 

@@ -18,7 +18,8 @@ database.attach(settings.VAR_DIR / "postgres-test", throwaway=True)
 # Files are served as they lie, passwords are hashed in no time, and a login is no news.
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-logging.getLogger("axes").setLevel(logging.WARNING)
+for name in ("axes", "annotate.requests", "annotate.tasks"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 # A busy machine is no failure: no test asserts how long something takes.
 hypothesis.settings.register_profile("patient", deadline=None)

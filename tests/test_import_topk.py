@@ -216,6 +216,15 @@ class TestPostsThatAreThere:
             bring_in(project, write(tmp_path, "net_top1,net_p1\nPersian,0.7\n"))
 
 
+class TestTheApi:
+    @pytest.mark.parametrize(("asked", "kept"), [("%00Net%20", "Net"), ("%00%20%00", None), ("x" * 500, "x" * 120)])
+    def test_a_name_that_no_database_holds_is_cleaned(self, asked, kept, client, project):
+        client.force_login(make_member(project, Role.ADMIN))
+        address = f"/api/projects/{project.slug}/posts?voter={asked}"
+        assert client.generic("POST", address, b'{"text": "gm"}', "application/x-ndjson").status_code == 202
+        assert ImportRun.objects.get().options.get("voter") == kept
+
+
 class TestThePage:
     @pytest.fixture
     def client(self, project) -> Client:

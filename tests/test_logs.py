@@ -120,7 +120,8 @@ class TestLines:
         logging.getLogger("x").warning("one\r\ntwo\x1b[31m")
         assert not [line for line in re.split(r"[\r\n\u2028\x1b]", written()) if line.startswith(("2026-01-01", "two"))]
 
-    def test_a_request_is_told_with_its_number_person_project_and_route(self, client, objects):
+    def test_a_request_is_told_with_its_number_person_project_and_route(self, client, objects, caplog):
+        caplog.set_level(logging.INFO, "annotate.requests")
         project = make_project()
         person = make_member(project, Role.LEAD)
         client.force_login(person)
