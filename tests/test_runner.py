@@ -377,7 +377,7 @@ class TestAnotherMachine:
         monkeypatch.setattr(results, "put", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         carry_out(run)
         assert run.state == RunState.FAILED
-        assert "No space left" in run.error
+        assert "The disk is full" in run.error
 
 
 class TestRefused:
