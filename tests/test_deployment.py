@@ -325,8 +325,8 @@ def media(request, tmp_path, monkeypatch) -> Iterator[dict[str, str]]:
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     address = f"http://{host}:{port}"
     boto3.client("s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="key",
-                 aws_secret_access_key="secret").create_bucket(Bucket="memes")  # fmt: skip
-    yield {"MEDIA_S3_BUCKET": "memes", "MEDIA_S3_ENDPOINT": address, "MEDIA_S3_REGION": "us-east-1", **keys,
+                 aws_secret_access_key="secret").create_bucket(Bucket="machines")  # fmt: skip
+    yield {"MEDIA_S3_BUCKET": "machines", "MEDIA_S3_ENDPOINT": address, "MEDIA_S3_REGION": "us-east-1", **keys,
            "MEDIA_ROOT": str(tmp_path / "nothing comes here")}  # fmt: skip
     server.stop()
 

@@ -371,7 +371,7 @@ def make_label_studio(project: Project, settings: Any) -> None:
             says_now="neutral",
         )
     LabelStudioRun.objects.create(project=project, way="pull", state="failed", error="Label Studio refused the token.")
-    now = timezone.now() + timedelta(hours=1)
+    now = timezone.now()
     LabelStudioRun.objects.create(
         project=project, way="push", state="running", started=timezone.now(), heartbeat=now, total=9, done=4
     )
@@ -381,7 +381,7 @@ def make_votes(project: Project) -> tuple[Voter, dict[str, int]]:
     """Voters of which one lacks its key and ends soon, and runs in every state that looks different."""
     asked = create(project, None, Makeup.told("openai", "gpt-4o-mini", {"temperature": 0.0}))
     states = {
-        "running": {"heartbeat": timezone.now() + timedelta(hours=1)},
+        "running": {"heartbeat": timezone.now()},
         "paused": {"budget": "0.5", "written_off": "0.01", "error": "The budget of $0.50 is used up: raise it."},
         "failed": {"error": "The server does not accept the API key.", "limit": 20},
     }
@@ -412,7 +412,7 @@ def make_decided(project: Project, one: User | None, other: User) -> dict[str, i
         "method": "a model of 150 audits, 20 of them wrong",
     }
     found = {
-        "searching": {"total": 900, "looked_at": 300, "heartbeat": timezone.now() + timedelta(hours=1)},
+        "searching": {"total": 900, "looked_at": 300, "heartbeat": timezone.now()},
         "ready": figures,
         "asked": figures,
         "failed": {"error": "It broke off; ask for them again."},
@@ -445,7 +445,7 @@ def make_datasets(project: Project) -> dict[str, dict[str, Any]]:
         dataset.carry_out(frozen)
     gone = frozen.items.filter(post__holdout=False)[0]
     Post.objects.filter(pk=gone.post_id).delete()
-    soon = timezone.now() + timedelta(hours=1)
+    soon = timezone.now()
     states: dict[str, dict[str, Any]] = {
         "queued": {},
         "freezing": {"total": 900, "done": 300, "heartbeat": soon, "started": timezone.now()},
@@ -460,7 +460,7 @@ def make_datasets(project: Project) -> dict[str, dict[str, Any]]:
 def make_doubts(project: Project) -> dict[str, dict[str, Any]]:
     """Being looked for, found, and failed; of those found one waits, and people have decided one."""
     states: dict[str, dict[str, Any]] = {
-        "searched": {"total": 15, "done": 4, "heartbeat": timezone.now() + timedelta(hours=1)},
+        "searched": {"total": 15, "done": 4, "heartbeat": timezone.now()},
         "unread": {"state": "failed", "error": "Fewer than two labels have posts with words."},
         "doubted": {"state": "ready", "posts": 9, "agreed": 5, "commonest": 6, "wordless": 1, "folds": 5, "repeats": 3,
                     "ended": timezone.now()},
@@ -483,7 +483,7 @@ def make_doubts(project: Project) -> dict[str, dict[str, Any]]:
 def make_runs(project: Project) -> dict[str, dict[str, Any]]:
     """In every state that looks different, with curves where there are any."""
     far = {"step": 3, "steps": 9, "latest": {"loss": 0.5, "epoch": 1, "memory": 2**30, "samples_per_second": 9.5}}
-    soon = timezone.now() + timedelta(hours=1)
+    soon = timezone.now()
     states: dict[str, dict[str, Any]] = {
         "queued": {},
         "running": far | {"heartbeat": soon, "started": timezone.now(), "doing": "training"},
@@ -624,7 +624,7 @@ def make_evaluations(project: Project) -> dict[str, dict[str, Any]]:
         done = evaluating.ask(project, None, frozen, "holdout", predictor, queue=False)
         evaluating.carry_out(done)
         assert done.state == "done", done.error
-    soon = timezone.now() + timedelta(hours=1)
+    soon = timezone.now()
     far = {"total": 9, "done": 3, "started": timezone.now(), "heartbeat": soon, "doing": "asking"}
     states: dict[str, dict[str, Any]] = {
         "queued": {}, "running": far, "failed": {"error": "The card's memory is too small.", "total": 9, "done": 3},
@@ -656,7 +656,7 @@ def make_prelabellings(project: Project) -> dict[str, dict[str, Any]]:
         made[name] = one
     room.apply(made["settled"], None, queue=False)
     assert room.carry_out(made["settled"])
-    soon = timezone.now() + timedelta(hours=1)
+    soon = timezone.now()
     far: dict[str, Any] = {"total": 90, "done": 30, "started": timezone.now(), "heartbeat": soon, "used": {"rate": 4.2}}
     states: dict[str, dict[str, Any]] = {"running": far, "failed": {"error": "The card's memory is too small."}}
     for state, fields in states.items():
