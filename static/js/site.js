@@ -39,3 +39,17 @@ function said(xhr) {
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.querySelector(":active")) event.detail.shouldSwap = false;
 });
+
+// What was typed before htmx listened, or put back by the browser on return, is previewed as if it were typed now.
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll('form[hx-trigger^="input"]')) {
+    const field = [...form.elements].find(differsFromPage);
+    field?.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+});
+
+function differsFromPage(field) {
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  if (field.options) return field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
+  return "defaultValue" in field && field.value !== field.defaultValue;
+}

@@ -81,6 +81,15 @@ def test_by_keyboard_alone(page, project):
     expect(page.get_by_role("heading", name="Download")).to_be_visible()
 
 
+def test_what_is_typed_before_the_page_listens_is_previewed(page, project):
+    held = []
+    page.route("**/htmx.min*.js", lambda route: held.append(route))
+    page.goto(f"/p/{project.slug}/datasets/new", wait_until="commit")
+    page.get_by_label("Posts at most").type("5")
+    held.pop().continue_()
+    expect(page.get_by_role("heading", name="5 posts and 2 in the locked test set")).to_be_visible()
+
+
 def test_enter_in_a_field_previews_and_never_freezes(page, project):
     page.goto(f"/p/{project.slug}/datasets/new")
     page.get_by_label("Posts at most").fill("7")
