@@ -89,7 +89,7 @@ migrations: .venv/.dev
 
 deployable: .venv/.dev
 	echo "Deployment"
-	SITE_URL=https://example.org ALLOWED_HOSTS=example.org DEBUG=false \
+	SITE_URL=https://example.org ALLOWED_HOSTS=example.org TRUSTED_PROXIES=1 DEBUG=false \
 	SECRET_KEY=only-for-this-check-but-as-long-and-as-mixed-as-a-real-one-0123456789 \
 	  .venv/bin/python manage.py check --deploy --fail-level WARNING >/dev/null
 

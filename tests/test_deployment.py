@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from django.conf import settings as site
+from django.core.checks import run_checks
 from django.core.management import get_commands
 from django_q.models import Schedule
 from moto.server import ThreadedMotoServer
@@ -37,7 +38,7 @@ from annotate import first_start
 from annotate.login_links import login_link
 from annotate.models import ImportRun, Post
 from annotate.models.importing import ImportState
-from annotate.operating import knock
+from annotate.operating import knock, preparing
 from annotate.operating.settings_check import Given, shared_problems, web_problems, web_warnings
 
 from .exporting import picture
@@ -211,6 +212,8 @@ def test_units_start_commands_of_ours_and_give_up_what_they_do_not_need():
     ({"trusted_proxies": 0}, "TRUSTED_PROXIES=1"),
     ({"site_url": "http://votes.example.org"}, "without TLS"),
     ({"allowed_hosts": ("*",)}, "ALLOWED_HOSTS holds *"),
+    ({"site_url": "http://localhost:8000", "allowed_hosts": ("localhost",), "trusted_proxies": 0,
+      "trusted_origins": ("https://votes.example.org",)}, "counts as one address"),
 ])  # fmt: skip
 def test_what_would_not_work_is_said_before_the_start(changed, says):
     right = {"database_url": "postgresql://db/votes", "secret_key": KEY, "site_url": "https://votes.example.org",
@@ -219,6 +222,31 @@ def test_what_would_not_work_is_said_before_the_start(changed, says):
     given = Given(**right | changed)
     [sentence] = [*shared_problems(given), *web_problems(given), *web_warnings(given)]
     assert says in sentence
+
+
+def test_check_of_a_deployment_says_it_too(settings, monkeypatch):
+    monkeypatch.setenv("SITE_URL", "https://votes.example.org")
+    settings.SITE_URL, settings.ALLOWED_HOSTS = "https://votes.example.org", ["votes.example.org"]
+
+    def said() -> list[str]:
+        return [one.msg for one in run_checks(include_deployment_checks=True) if one.id == "annotate.W001"]
+
+    settings.TRUSTED_PROXIES = 0
+    [sentence] = said()
+    assert "TRUSTED_PROXIES=1" in sentence
+    settings.TRUSTED_PROXIES = 1
+    assert said() == []
+
+
+@pytest.mark.django_db
+def test_prepared_is_only_what_has_all_that_is_done_every_minute_and_day():
+    first_start.migrate(print)
+    assert preparing.is_prepared()
+    for planned in (*first_start.SWEEPS, *first_start.DAILY):
+        Schedule.objects.get(name=planned).delete()
+        assert not preparing.is_prepared(), planned
+        first_start.migrate(print)
+        assert preparing.is_prepared()
 
 
 # --- The same commands, without Docker

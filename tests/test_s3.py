@@ -17,11 +17,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from moto.server import ThreadedMotoServer
 
-from annotate import bucket, images, removing, tasks
+from annotate import bucket, first_start, images, removing, tasks
 from annotate.importing import doors
 from annotate.models import Image, ImportRun, Post, Role
 from annotate.models.importing import ImportState
-from annotate.operating import backup
+from annotate.operating import backup, restoring
 from labeling.asking import picture_of
 from modeling.evaluation import evaluating, folder
 from modeling.evaluation.predictors import Predictor
@@ -31,6 +31,7 @@ from modeling.training import results, run_folder, runner, training_presets
 
 from .exporting import frozen, picture, stored
 from .make import make_member, make_post, make_project
+from .test_backup import elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME, PREFIX = "memes", "site"
@@ -231,6 +232,27 @@ def test_what_is_there_is_backed_up_and_can_be_swept(there, tmp_path):
         assert (tmp_path / "two" / "media" / name).read_bytes() == file.read()
     assert default_storage.listdir("images")[0] == sorted({one.sha256[:2] for one in Image.objects.all()})
     assert default_storage.get_modified_time(name) > datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_backup_comes_back_into_an_emptied_bucket(there, settings, tmp_path):
+    first_start.migrate(print)
+    with_pictures(3)
+    default_storage.save("runs/7/result.zip", ContentFile(b"PK first"))
+    backup.make(tmp_path / "one", print)
+    held = {key: read(there, key) for key in keys(there)}
+    for key in keys(there, "images/"):
+        there.delete_object(Bucket=NAME, Key=key)
+    there.put_object(Bucket=NAME, Key=f"{PREFIX}/runs/7/result.zip", Body=b"PK later, and longer")
+
+    with elsewhere(settings, tmp_path):
+        done = restoring.restore(tmp_path / "one")
+        assert Image.objects.count() == 3
+    assert (done.written, done.there_already, done.replaced) == (3, 3, ["runs/7/result.zip"])
+    assert {key: read(there, key) for key in keys(there)} == held
+
+
+def read(client: Any, key: str) -> bytes:
+    return bytes(client.get_object(Bucket=NAME, Key=key)["Body"].read())
 
 
 class TestAFileInABucket:

@@ -138,6 +138,7 @@ def up(var: Path, **environment: str) -> Iterator[Running]:
 class First(Running):
     home: httpx.Response
     second_use: httpx.Response
+    happened: list[dict[str, Any]]
     left: list[psutil.Process]
 
 
@@ -150,6 +151,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> First:
     assert link, running.said
     with httpx.Client() as browser:
         running.home = browser.get(link[0], follow_redirects=True)
+        running.happened = browser.get(f"{running.address}/api/projects/demo/events").json()["events"]
     running.second_use = httpx.get(link[0])
     running.left = running.end(signal.SIGINT, everybody=True)
     return running
@@ -169,6 +171,9 @@ class TestTheFirstStart:
         assert first.home.status_code == 200
         assert "Demo: synthetic memes" in first.home.text
         assert first.second_use.status_code == 410
+
+    def test_what_it_tells_other_programs_links_to_where_it_is(self, first):
+        assert {event["address"].partition("/p/")[0] for event in first.happened} == {first.address}
 
     def test_ends_without_a_trace_when_ctrl_c_is_pressed(self, first):
         assert first.process.returncode == 0
@@ -233,8 +238,9 @@ class TestFromThenOn:
     def test_with_a_server_of_ones_own_none_is_started(self, var, tmp_path):
         url = database.start(var / "postgres", database.TUNING)
         try:
-            with up(tmp_path / "var", DATABASE_URL=url) as running:
+            with up(tmp_path / "var", DATABASE_URL=url, SITE_URL="http://votes.example.org") as running:
                 assert running.answers()
+                assert running.child("granian").environ()["SITE_URL"] == "http://votes.example.org"
                 assert not (tmp_path / "var" / "postgres").exists()
                 assert postgres_of(var)
                 running.end()
@@ -267,6 +273,7 @@ def refusal(*arguments: str, **environment: str) -> str:
         ("DATABASE_URL", "postgresql://me:secret@[::", "write it as postgresql://"),
         ("DATABASE_URL", "postgresql://me:secret@127.0.0.1:9/votes", "start it or mend the address"),
         ("DATABASE_URL", "postgresql:///votes?host=/nowhere", "start it or mend the address"),
+        ("SITE_URL", "https://votes.example.org", "TRUSTED_PROXIES=1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_told_by_its_name(tmp_path, name, value, says):

@@ -1,14 +1,16 @@
 """The settings as they were written, told to the check: refused in one sentence, warned of in another."""
 
 import os
+from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags, Warning, register
 from django.core.management.base import CommandError
 
 from annotate import database
 from annotate.first_start import Say
 
-from .settings_check import Given, shared_problems, web_problems, web_warnings
+from .settings_check import Given, disbelieved_proxy, shared_address, shared_problems, web_problems, web_warnings
 
 
 def given() -> Given:
@@ -19,6 +21,7 @@ def given() -> Given:
         site_url=settings.SITE_URL if os.environ.get("SITE_URL") else "",
         allowed_hosts=tuple(settings.ALLOWED_HOSTS),
         trusted_proxies=settings.TRUSTED_PROXIES,
+        trusted_origins=tuple(settings.CSRF_TRUSTED_ORIGINS),
     )
 
 
@@ -38,3 +41,18 @@ def may_serve(warn: Say) -> None:
     for sentence in web_warnings(told):
         warn(sentence)
     database.reach(settings.DATABASE_URL)
+
+
+def may_be_up(warn: Say) -> None:
+    """All in one place brings what it needs itself; but of a proxy before it nobody tells it."""
+    told = given()
+    refuse(list(disbelieved_proxy(told)))
+    for sentence in shared_address(told):
+        warn(sentence)
+
+
+@register(Tags.security, deploy=True)
+def as_web_would_say(app_configs: Any, **options: Any) -> list[Warning]:
+    """`manage.py check --deploy` says it before anything is started."""
+    told = given()
+    return [Warning(sentence, id="annotate.W001") for sentence in (*web_problems(told), *web_warnings(told))]

@@ -1,4 +1,5 @@
-"""What has to be done once for all processes of a site, before any of them starts: tables, and the minutely sweeps."""
+"""What has to be done once for all processes of a site, before any of them starts: tables, and what is done every
+minute or day."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,5 +35,5 @@ def is_prepared() -> bool:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return False
-    sweeps: int = Schedule.objects.filter(name__in=first_start.SWEEPS).count()
-    return sweeps == len(first_start.SWEEPS)
+    planned = {*first_start.SWEEPS, *first_start.DAILY}
+    return planned <= set(Schedule.objects.values_list("name", flat=True))

@@ -21,6 +21,7 @@ class Given:
     site_url: str = ""
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: int = 0
+    trusted_origins: tuple[str, ...] = ()
 
 
 def shared_problems(given: Given) -> Iterator[str]:
@@ -53,6 +54,11 @@ def web_problems(given: Given) -> Iterator[str]:
             f"ALLOWED_HOSTS does not hold {host}, the host of SITE_URL: every page would be refused. "
             f"Set ALLOWED_HOSTS={host}"
         )
+    yield from disbelieved_proxy(given)
+
+
+def disbelieved_proxy(given: Given) -> Iterator[str]:
+    """Nobody but a proxy does the TLS, whoever starts the site."""
     if given.site_url.startswith("https://") and not given.trusted_proxies:
         yield (
             "SITE_URL begins with https, and TRUSTED_PROXIES is 0: the proxy that does the TLS would not be believed, "
@@ -66,3 +72,15 @@ def web_warnings(given: Given) -> Iterator[str]:
         yield f"SITE_URL is {given.site_url}, without TLS: passwords and posts can be read by whoever is on the way."
     if "*" in given.allowed_hosts:
         yield "ALLOWED_HOSTS holds *: links may be made to lead elsewhere. Name the site's own hosts."
+    yield from shared_address(given)
+
+
+def shared_address(given: Given) -> Iterator[str]:
+    """The pages come all the same, so that nobody would find out."""
+    behind = [origin for origin in given.trusted_origins if origin.startswith("https://")]
+    if behind and not given.trusted_proxies and not given.site_url.startswith("https://"):
+        yield (
+            f"CSRF_TRUSTED_ORIGINS holds {behind[0]}, and TRUSTED_PROXIES is 0: everybody behind the proxy that does "
+            "the TLS counts as one address, and one who mistypes a password or sends slowly uses up the limits of all. "
+            "Set TRUSTED_PROXIES=1 where one proxy stands before this server."
+        )

@@ -224,7 +224,7 @@ def begin_voting(made: world.World) -> Callable[[], int]:
     voter = world.asked_voter(project, f"http://127.0.0.1:{FAKE}/v1")
     if not VotingRun.objects.filter(project=project, state__in=["queued", "running"]).exists():
         try:
-            runs.start(project, None, [voter], posts={"state": "waiting"})
+            runs.start(project, None, [voter])
         except runs.CannotStart as reason:
             print(f"    no voting run: {reason}")
     return Vote.objects.filter(voter=voter).count

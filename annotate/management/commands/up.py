@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import database, first_start, offspring, static_files
-from annotate.operating import processes
+from annotate.operating import given, processes
 
 PATIENCE = 10  # seconds a child has to end by itself
 QUICK_DEATHS = 5  # this many within a minute is no accident
@@ -67,7 +67,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, workers: int, threads: int, **options: Any) -> None:
         end_in_order()
+        given.may_be_up(self.stderr.write)
         refuse_taken(host, port)
+        address = address_of(host, port)
+        if not os.environ.get("SITE_URL"):
+            os.environ["SITE_URL"] = address  # for the children, whose webhooks and messages link to it
         static_files.collect()
         first_start.migrate(self.say)
         first_start.make_demo(self.say)
@@ -76,7 +80,7 @@ class Command(BaseCommand):
             children += [Child("web server", processes.web_server(host, port, workers, threads))]
             wait_for(host, port, children[0])  # before the queues: on two cores they would hold each other up
             children += [queue("short"), *([queue("gpu")] if settings.GPU_QUEUE else [])]
-            self.welcome(host, port, seconds_since_start())
+            self.welcome(address, seconds_since_start())
             watch(children, self.say)
         except KeyboardInterrupt:
             self.say("\nStopping.")
@@ -87,12 +91,20 @@ class Command(BaseCommand):
         self.stdout.write(sentence)
         self.stdout.flush()
 
-    def welcome(self, host: str, port: int, seconds: float) -> None:
-        address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104
+    def welcome(self, address: str, seconds: float) -> None:
         self.say(f"\nCasting Vote is at {address} (ready in {seconds:.1f} s)")
         if link := first_start.link():
             self.say(f"Log in once with {address}{link}")
         self.say(f"Data lies in {settings.VAR_DIR}. Ctrl-C stops everything.\n")
+
+
+def address_of(host: str, port: int) -> str:
+    """As a browser on this machine writes it."""
+    return f"http://{f'[{host}]' if ':' in from_here(host) else from_here(host)}:{port}"
+
+
+def from_here(host: str) -> str:
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
 
 
 def queue(name: str) -> Child:
@@ -116,10 +128,9 @@ def refuse_taken(host: str, port: int) -> None:
 
 def wait_for(host: str, port: int, server: Child) -> None:
     """Until a page has been answered: the port is open long before there is anybody behind it."""
-    address = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
     while server.process.poll() is None:
         try:
-            asked = http.client.HTTPConnection(address, port, timeout=5)
+            asked = http.client.HTTPConnection(from_here(host), port, timeout=5)
             asked.request("GET", "/login")
             asked.getresponse().read()
             return
