@@ -43,9 +43,13 @@ def fetched_within(seconds: float) -> Q:
     return Q(lock__gt=Now() + FETCHED - timedelta(seconds=seconds))
 
 
+def fetched() -> Q:
+    return Q(lock__gt=Now() + AHEAD + AGAIN)
+
+
 def redeliver(after: timedelta = LOST) -> int:
     """Also what was fetched in times to come: before the clock was put back."""
-    long_ago = Q(lock__gt=Now() + AHEAD + AGAIN, lock__lt=Now() + FETCHED - after)
+    long_ago = fetched() & Q(lock__lt=Now() + FETCHED - after)
     found: int = OrmQ.objects.filter(long_ago | Q(lock__gt=Now() + FETCHED + after)).update(lock=Now())
     return found
 
@@ -80,6 +84,15 @@ class Broker(ORM):  # type: ignore[misc]
             cursor.execute(FETCH, {"key": self.list_key, "fetched": Conf.RETRY, "ahead": AHEAD.total_seconds()})
             found: list[tuple[int, str]] = cursor.fetchall()
         return found
+
+    def hand_out_again(self) -> None:
+        """After all processes of a queue have died at once: nobody waits until what they had fetched counts as lost.
+        What another machine is at comes twice by this, and is claimed by then."""
+        try:
+            OrmQ.objects.filter(fetched(), key=self.list_key).update(lock=Now())
+        except (OperationalError, InterfaceError):
+            log.warning("The database is away: what this queue had fetched comes again in %s.", LOST)
+            connections.close_all()
 
     def mind_the_sweeps(self) -> None:
         """A clock that was a day ahead for a moment has left them to be done tomorrow."""

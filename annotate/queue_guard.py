@@ -2,8 +2,8 @@
 
 Its processes share two pipes, each behind a lock that nobody lets go of for a dead process. Whoever waits for a task
 waits with that lock in hand: killed then, it would leave all the others, and whoever takes its place, to wait for ever.
-So the guard, who sees it die, ends them all and forks them anew with pipes of their own. What they were at is taken up
-as after any death. A worker that dies at its work holds no lock, and is replaced alone.
+So the guard, who sees it die, ends them all and forks them anew with pipes of their own, and what they had fetched is
+handed out again. A worker that dies at its work holds no lock, and is replaced alone.
 """
 
 import logging
@@ -57,6 +57,7 @@ def fork_anew(guard: Any) -> None:
     guard.task_queue = Queue(maxsize=Conf.QUEUE_LIMIT) if Conf.QUEUE_LIMIT else Queue()
     guard.result_queue, guard.event_out = Queue(), Event()
     guard.reincarnations += 1
+    guard.broker.hand_out_again()
     guard.spawn_cluster()
 
 
