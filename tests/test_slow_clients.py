@@ -1,6 +1,8 @@
 """Clients that send by drops, to the real server as `manage.py up` starts it: everybody else is served meanwhile."""
 
+import csv
 import io
+import json
 import os
 import socket
 import subprocess
@@ -159,8 +161,14 @@ class Stream:
     streaming = True
     closed = False
 
+    def __init__(self, **headers: str) -> None:
+        self.headers = headers
+
     def __iter__(self) -> Iterator[bytes]:
         yield from (b"one", b"two", b"three")
+
+    def has_header(self, name: str) -> bool:
+        return name in self.headers
 
     def close(self) -> None:
         self.closed = True
@@ -178,6 +186,41 @@ def test_an_answer_that_is_fetched_slowly_or_never_to_its_end_leaves_the_room(ta
     assert stream.closed
     assert clients.room.acquire(blocking=False)
     assert not clients.room.acquire(blocking=False)
+
+
+class Failing(Stream):
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (b'{"id": 1}\n', b'{"id": 2}\n')
+        raise ConnectionError
+
+
+def heard_of(stream: Stream) -> bytes:
+    """As the server hears it, which logs what is raised."""
+    heard: list[bytes] = []
+    clients = SlowClients(lambda *_: stream, 1)
+    parts = clients(asked("192.0.2.1"), None)
+    with pytest.raises(ConnectionError):
+        heard.extend(parts)
+    parts.close()
+    assert clients.room.acquire(blocking=False)
+    assert not clients.room.acquire(blocking=False)
+    return b"".join(heard)
+
+
+def test_what_broke_off_half_way_cannot_be_taken_for_whole():
+    told = heard_of(Failing())
+    assert told.startswith(b'{"id": 1}\n{"id": 2}\n')
+    assert b"is not whole: fetch it again" in told
+    lines = told.decode().splitlines()
+    assert [json.loads(line) for line in lines[:2]] == [{"id": 1}, {"id": 2}]
+    with pytest.raises(json.JSONDecodeError):
+        [json.loads(line) for line in lines[2:] if line]
+    with pytest.raises(csv.Error, match="unexpected end of data"):
+        list(csv.reader(io.StringIO(told.decode()), strict=True))
+
+
+def test_where_the_length_was_told_too_short_is_seen_to_be_so():
+    assert heard_of(Failing(**{"Content-Length": "1000"})) == b'{"id": 1}\n{"id": 2}\n'
 
 
 def test_a_failure_leaves_the_room_too():

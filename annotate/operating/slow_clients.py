@@ -22,6 +22,10 @@ OF_ONE_ADDRESS = 24
 SHORT = 1_000_000  # bytes, which are kept in memory
 BUSY = b'{"detail": "Too many requests are being sent from where you are. Try again in a moment."}'
 
+# The server ends an answer that broke half-way as if it were whole, and offers no way to cut it off. This stands at the
+# end then: no reader of JSON, JSON Lines, ZIP or quoted CSV takes it for theirs, and a person can read it.
+BROKEN_OFF = b'\n"This file broke off here and is not whole: fetch it again.\n'
+
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
@@ -118,10 +122,16 @@ class Parts:
         self.clients, self.response, self.holds = clients, response, True
 
     def __iter__(self) -> Iterator[bytes]:
-        for part in self.response:
-            self.leave()
-            yield part
-            self.enter()
+        try:
+            for part in self.response:
+                self.leave()
+                yield part
+                self.enter()
+        except Exception:
+            if not self.response.has_header("Content-Length"):  # with one, too short is seen to be so
+                self.leave()
+                yield BROKEN_OFF
+            raise
 
     def enter(self) -> None:
         self.clients.room.acquire()
