@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Count, Sum
 from django.utils import timezone
 
+from annotate import queue
 from annotate.deciding import answer_of
 from annotate.models import Disagreement, Post, Project, QueueTally, Review, Tally
 from annotate.models.review import Instead, Why
@@ -71,7 +72,10 @@ def settled_rightly(project: Project) -> Iterator[str]:
             yield f"{stored.pk} wanted {stored.wanted} and has {len(blind)} answers"
         if stored.answers != len(answers):
             yield f"{stored.pk} counts {stored.answers} answers and has {len(answers)}"
-        outcome = verdict([answer_of(review) for review in answers], stored.wanted)
+        given = [answer_of(review) for review in answers]
+        outcome = verdict(given, stored.wanted)
+        if stored.closed and given and not outcome.stands and not queue.somebody_else(project, stored.passed):
+            outcome = verdict(given, len(given))  # all others have passed it on, so the sweep took what there was
         if (stored.closed is not None) != outcome.stands:
             yield f"{stored.pk} is {'closed' if stored.closed else 'open'} with {answers}"
         yield from post_follows(stored, outcome.label, outcome.instead)
