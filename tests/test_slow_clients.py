@@ -188,6 +188,13 @@ def test_an_answer_that_is_fetched_slowly_or_never_to_its_end_leaves_the_room(ta
     assert not clients.room.acquire(blocking=False)
 
 
+def test_what_was_read_to_its_end_leaves_the_room_before_it_is_closed():
+    clients = SlowClients(lambda *_: Stream(), 1)
+    assert b"".join(clients(asked("192.0.2.1"), None)) == b"onetwothree"
+    assert clients.room.acquire(blocking=False)
+    assert not clients.room.acquire(blocking=False)
+
+
 class Failing(Stream):
     def __iter__(self) -> Iterator[bytes]:
         yield from (b'{"id": 1}\n', b'{"id": 2}\n')

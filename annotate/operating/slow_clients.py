@@ -132,6 +132,8 @@ class Parts:
                 self.leave()
                 yield BROKEN_OFF
             raise
+        finally:
+            self.leave()  # also for whoever forgets to close what was read to its end
 
     def enter(self) -> None:
         self.clients.room.acquire()
