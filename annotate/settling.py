@@ -260,4 +260,13 @@ def settle_all(project: Project) -> int:
         with transaction.atomic():
             settle(project, posts)
         after, settled = posts[-1], settled + len(posts)
+    drawn_anew(project)
     return settled
+
+
+def drawn_anew(project: Project) -> None:
+    """Where more are audited than before, what was drawn already would be drawn at the new rate too. Left at the old
+    one, a handful would stand for half of all posts."""
+    audits = Disagreement.objects.filter(project=project, why=Why.AUDIT, inclusion__lt=project.audit_rate)
+    settled = Q(was_source=LabelSource.CONSENSUS) | Q(was_source="", post__label_source=LabelSource.CONSENSUS)
+    audits.filter(settled).update(inclusion=project.audit_rate)

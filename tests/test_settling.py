@@ -99,6 +99,24 @@ class TestAudits:
         assert (audit.why, audit.inclusion, audit.closed) == (Why.AUDIT, 1.0, None)
         assert post.state == State.SETTLED
 
+    def test_where_more_are_drawn_later_all_stand_for_as_many_posts(self):
+        """Three that were drawn at 2% would else weigh as much as a hundred that were drawn at 60%."""
+        project = make_project(audit_rate=0.3)
+        for number in range(40):
+            voted(project, "bullish", "bullish", text=f"post {number}")
+        first = Disagreement.objects.order_by("pk").first()
+        Disagreement.objects.filter(pk=first.pk).update(
+            closed=first.opened, answers=2, was_state="settled", was_source="consensus"
+        )
+        Post.objects.filter(pk=first.post_id).update(label_source="review")
+        before = Disagreement.objects.count()
+        for rate, all_of in ((0.8, 0.8), (0.1, 0.8)):
+            project.audit_rate = rate
+            project.save()
+            settling.settle_all(project)
+            assert set(Disagreement.objects.values_list("inclusion", flat=True)) == {all_of}
+        assert 0 < before < Disagreement.objects.count() < 40
+
     def test_are_not_drawn_twice(self):
         project = make_project(audit_rate=1)
         post = voted(project, "bullish", "bullish")
