@@ -254,8 +254,8 @@ class TestHome:
         user = log_in(client, project)
         Event.record("posts imported", user=user, project=project, run=7, name="memes.csv", imported=1200, refused=0)
         text = page(client, "project", project).content.decode()
-        assert "Posts imported" in text
-        assert "memes.csv, 1,200 imported<" in text
+        assert "Posts were imported" in text
+        assert "memes.csv, 1,200 posts<" in text
 
     def test_an_event_outlives_its_user(self, client):
         project = some_project()
@@ -310,6 +310,15 @@ class TestSettings:
         assert (project.name, project.asks_incongruous) == ("Renamed", True)
         event = Event.objects.get(verb="settings changed")
         assert (event.user, event.data["changed"]) == (user, ["name", "asks_incongruous"])
+
+    def test_guidelines_that_nobody_touched_stay_as_they_are_however_a_browser_ends_their_lines(self, client):
+        project = some_project()
+        project.guidelines = "Sarcasm counts as what is meant.\n\n- so\n- and so\n"
+        project.save()
+        log_in(client, project)
+        save(client, project, guidelines=project.guidelines.replace("\n", "\r\n"), audit_rate="7")
+        assert Event.objects.get(verb="settings changed").data["changed"] == ["audit_rate"]
+        assert Project.objects.get(pk=project.pk).guidelines == project.guidelines
 
     @pytest.mark.parametrize(
         ("field", "written", "stored"),

@@ -71,6 +71,18 @@ class PercentField(forms.FloatField):
         return None if share is None else share / 100
 
 
+class Prose(forms.CharField):
+    """A browser ends each line with two signs, and Django leaves out the last end. Then whoever only pressed Save would
+    have given the voters other words."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, strip=False)
+
+    def to_python(self, value: Any) -> str:
+        written = str(super().to_python(value)).replace("\r\n", "\n")
+        return written if written.strip() else ""
+
+
 # What each rule does, for whoever chooses one.
 RULES = {
     Rule.ALL: "One that differs or abstains makes the post contested. The safest, and the most work for people.",
@@ -113,6 +125,7 @@ class ProjectForm(ProjectFormBase):
             "name", "question", "guidelines", "asks_incongruous", "consensus", "least_confidence", "audit_rate",
             "votes_shown", "hide_voters", "double_rate", "check_rate",
         )  # fmt: skip
+        field_classes = {"guidelines": Prose}
         labels = {
             "guidelines": "What tells the labels apart",
             "consensus": "The label stands where",
