@@ -1,8 +1,9 @@
 """The pictures of README and docs/journey.md, in the order of the journey: `make screenshots`
 
-It starts a site of its own under var/screenshots, lets its demo project go the whole way (voters, people, a dataset, a
-tiny model, evaluations, pre-labelling), and looks at each page. SITE=the login link of a running site takes that one
-instead, whose demo project has a dataset v1, a run 1, evaluations and a pre-labelling.
+It starts a site of its own under var/screenshots and lets its demo project go the whole way by the pages (voters, two
+people, a dataset, a tiny model, evaluations, pre-labelling), which takes seven minutes on two cores, and looks at each
+page. SITE=the login link of a running site takes that one instead, whose demo project has a dataset v1, a run,
+evaluations and a pre-labelling.
 """
 
 import os
@@ -15,27 +16,35 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from tests.browser.chromium import found
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS, VAR = ROOT / "docs", ROOT / "var" / "screenshots"
-SIZE, LARGEST = {"width": 1280, "height": 800}, 150_000  # bytes of a picture
+SIZE, TALLER = ViewportSize(width=1280, height=800), ViewportSize(width=1280, height=1000)
+LARGEST = 150_000  # bytes of a picture
 COLOURS = (256, 128, 64, 32)
 PATIENCE = 20 * 60  # seconds for a step, on a machine that is busy
-DECISIONS = 60
+AUDITED = "70"  # % of what the voters settle: in minutes as much as a project of months has
+DECISIONS = 100  # of each person
+READ = 1800  # milliseconds
+ERRS = 40  # once in so many decisions
+PLAIN = "’"  # what comes after it are emoji
+THRESHOLD = "0.7"  # a tiny model is seldom surer
 KEYS = {"bearish": "1", "neutral": "2", "bullish": "3"}
-PREDICTORS = ("run-1", "consensus", "majority", "text")
-TABLE = """id,tweet,mood,posted,gpt-4o-mini,gpt-4o-mini_confidence,gemini-2.5-flash-lite
+SEEDS = ("1", "2", "7")
+RIVALS = ("consensus", "majority", "text")
+TABLE = """id,tweet,label,posted_at,gpt-4o-mini,gpt-4o-mini_confidence,gemini-2.5-flash-lite
 1,gm. we are so back,bullish,2025-11-14T09:00Z,bullish,0.93,bullish
 2,my portfolio is a crime scene,bearish,2025-11-14T09:02Z,bearish,0.88,neutral
-3,wen fees lower?,neutral,2025-11-14T09:05Z,neutral,0.71,neutral
+3,sold it all, gm,bearish,2025-11-14T09:05Z,neutral,0.71,bearish
 4,buying this dip with the rent,bullish,2025-11-14T09:09Z,bearish,0.52,bullish
 """
 
@@ -43,11 +52,19 @@ TABLE = """id,tweet,mood,posted,gpt-4o-mini,gpt-4o-mini_confidence,gemini-2.5-fl
 def main(login_link: str) -> None:
     with site() if not login_link else given(login_link) as (link, grow):
         address = "{0.scheme}://{0.netloc}".format(urlsplit(link))
+        expect.set_options(timeout=60_000)  # the queues have the same cores
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=found(), args=["--no-sandbox"])
-            page = browser.new_page(viewport=SIZE, color_scheme="light", base_url=address, reduced_motion="reduce")
+
+            def opened() -> Page:
+                """A browser of somebody's own."""
+                page = browser.new_page(viewport=SIZE, color_scheme="light", base_url=address, reduced_motion="reduce")
+                page.set_default_timeout(60_000)
+                return page
+
+            page = opened()
             page.goto(link)
-            grow(page)
+            grow(page, opened)
             for name, look in PAGES.items():
                 look(page)
                 take(page, name)
@@ -55,12 +72,12 @@ def main(login_link: str) -> None:
 
 
 @contextmanager
-def given(login_link: str) -> Iterator[tuple[str, Callable[[Page], None]]]:
-    yield login_link, lambda page: None
+def given(login_link: str) -> Iterator[tuple[str, "Grow"]]:
+    yield login_link, lambda page, opened: None
 
 
 @contextmanager
-def site() -> Iterator[tuple[str, Callable[[Page], None]]]:
+def site() -> Iterator[tuple[str, "Grow"]]:
     """From the first start on. What takes long is said, because somebody waits for it."""
     shutil.rmtree(VAR, ignore_errors=True)
     VAR.mkdir(parents=True)
@@ -82,8 +99,11 @@ def site() -> Iterator[tuple[str, Callable[[Page], None]]]:
 
 MANAGE = [sys.executable, "manage.py"]
 ALONE = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "SITE_URL"}} | {
-    "VAR_DIR": str(VAR), "GPU_QUEUE": "off", "LOG_LEVEL": "ERROR"
+    "VAR_DIR": str(VAR), "LOG_LEVEL": "ERROR"
 }  # fmt: skip
+
+
+Grow = Callable[[Page, Callable[[], Page]], None]
 
 
 def wait(for_what: Callable[[], bool]) -> None:
@@ -91,49 +111,152 @@ def wait(for_what: Callable[[], bool]) -> None:
     while not for_what():
         if time.monotonic() > deadline:
             sys.exit("Waited too long.")
-        time.sleep(0.5)
+        time.sleep(0.2)
 
 
-def grow(page: Page) -> None:
+def grow(page: Page, opened: Callable[[], Page]) -> None:
     """The demo's voters have been asked at the first start; people, a model and its measures come now."""
-    print("Waiting for the demo's voters.", flush=True)
+    for step in (voted, audited, lambda page: reviewed(page, joined(page, opened())), frozen, trained, measured, asked):
+        step(page)
+
+
+def voted(page: Page) -> None:
+    say("Waiting for the demo's voters.")
     wait(lambda: funnel(page)["waiting"] == 0)
-    print(f"Deciding {DECISIONS} posts.", flush=True)
-    decide(page, DECISIONS)
-    for command in (
-        "freeze --project demo --name v1",
-        "train --project demo --dataset v1 --base tiny",
-        *(f"evaluate --project demo --predictor {name} --on holdout" for name in PREDICTORS),
-        "prelabel --project demo --run 1 --posts state=contested",
-    ):  # fmt: skip
-        print(f"manage.py {command}", flush=True)
-        ran = subprocess.run(
-            [*MANAGE, *command.split()], cwd=ROOT, env=ALONE, capture_output=True, text=True, input="n\n"
-        )
-        if ran.returncode:
-            print(ran.stderr[-500:], flush=True)
-
-
-def decide(page: Page, posts: int) -> None:
-    """As somebody who knows: the demo's posts were drawn, and tell as what."""
-    ids, after = {}, ""
-    while True:
-        listed = page.request.get(f"/api/projects/demo/posts?limit=500&after={after}").json()
-        ids |= {post["text"]: post["id"] for post in listed["posts"]}
-        if not (after := listed["after"]):
-            break
-    page.goto("/p/demo/review")
-    for _ in range(posts):
-        page.wait_for_load_state("networkidle")
-        known = page.request.get(f"/api/projects/demo/posts/{ids[page.locator('[data-text]').inner_text()]}").json()
-        page.wait_for_timeout(1500)  # reading
-        page.keyboard.press(KEYS[known["meta"]["drawn as"]])
-        page.wait_for_timeout(500)
 
 
 def funnel(page: Page) -> dict[str, int]:
     told: dict[str, int] = page.request.get("/api/projects/demo").json()["funnel"]
     return told
+
+
+def audited(page: Page) -> None:
+    """Of a handful of audits the page of quality says, rightly, that they tell little."""
+    page.goto("/p/demo/settings")
+    page.get_by_label("Audited blind, in %").fill(AUDITED)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+
+
+def joined(page: Page, newcomer: Page) -> Page:
+    page.goto("/p/demo/people")
+    page.get_by_label("For whom").fill("Kim")
+    page.get_by_role("button", name="Make an invitation").click()
+    newcomer.goto(page.get_by_label("Link of the invitation").input_value())
+    newcomer.get_by_label("Username").fill("kim")
+    newcomer.get_by_label("Password", exact=True).fill("seven green candles")
+    newcomer.get_by_label("The same again").fill("seven green candles")
+    newcomer.get_by_role("button", name="Join").click()
+    return newcomer
+
+
+def reviewed(*pages: Page) -> None:
+    say(f"{len(pages)} people decide {DECISIONS} posts each.")
+    truth = drawn(pages[0])
+    people = [Person(page, truth, errs=number) for number, page in enumerate(pages)]
+    for page in pages:
+        page.goto("/p/demo/review")
+        expect(page.locator("#review [name=tab]")).not_to_have_value("")  # its script runs
+        page.wait_for_load_state("networkidle")
+    for _ in range(DECISIONS):
+        pages[0].wait_for_timeout(READ)
+        for person in people:
+            person.decide()
+    for page in pages:
+        page.wait_for_load_state("networkidle")
+
+
+def drawn(page: Page) -> dict[str, dict[str, object]]:
+    """What each post was drawn as, by its text: the demo tells it to whoever wants to compare."""
+    found, after = {}, ""
+    while True:
+        listed = page.request.get(f"/api/projects/demo/posts?limit=500&after={after}").json()
+        for post in listed["posts"]:
+            found[post["text"]] = page.request.get(f"/api/projects/demo/posts/{post['id']}").json()["meta"]
+        if not (after := listed["after"]):
+            return found
+
+
+@dataclass
+class Person:
+    """Somebody who knows, and errs now and then."""
+
+    page: Page
+    truth: dict[str, dict[str, object]]
+    errs: int  # when for the first time
+    decided: int = field(default=0)
+
+    def decide(self) -> None:
+        before = self.sees()
+        known = self.truth[before[0]]
+        self.decided += 1
+        label = "neutral" if self.decided % ERRS == self.errs else str(known["drawn as"])
+        if known["incongruous"]:
+            self.page.keyboard.press("s")
+        self.page.keyboard.press(KEYS[label])
+        wait(lambda: self.sees() != before)
+
+    def sees(self) -> tuple[str, str]:
+        """Two posts may say the same, but not of the same picture."""
+        picture = self.page.locator("[data-stage] img").get_attribute("src")
+        return self.page.locator("[data-text]").inner_text(), str(picture)
+
+
+def frozen(page: Page) -> None:
+    say("Freezing a dataset.")
+    page.goto("/p/demo/datasets/new")
+    page.get_by_label("Validation, in %").fill("20")
+    page.get_by_label("Name").fill("v1")
+    page.get_by_role("button", name="Freeze").click()
+    expect(page.get_by_role("heading", name="Download")).to_be_visible(timeout=PATIENCE * 1000)
+
+
+def trained(page: Page) -> None:
+    """More than once: how well so small a model learns from so few posts hangs on the order in which it meets them."""
+    for seed in SEEDS:
+        say("Training a tiny model.")
+        page.goto("/p/demo/runs/new?dataset=v1&recipe=tiny")
+        rare = page.locator("form#run details:not([open]) > summary")
+        while rare.count():
+            rare.first.click()
+        page.get_by_label("Seed", exact=True).fill(seed)
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.get_by_role("heading", name="Receipt")).to_be_visible(timeout=PATIENCE * 1000)
+
+
+def best(page: Page) -> int:
+    """By the validation split, as one chooses."""
+    runs = page.request.get("/api/projects/demo/runs").json()
+    return int(max(runs, key=lambda run: run["scores"].get("macro_f1", 0))["id"])
+
+
+def measured(page: Page) -> None:
+    say("Measuring the best of them beside others.")
+    who = (f"run-{best(page)}", *RIVALS)
+    page.goto("/p/demo/evaluations/new")
+    places = page.get_by_label("Posts", exact=True)
+    places.select_option(places.locator("option", has_text="Locked test set").get_attribute("value"))
+    for box in page.locator("input[name=predictor]").all():
+        box.set_checked(box.get_attribute("value") in who)
+    page.get_by_role("button", name="Ask them").click()
+    wait(lambda: states(page) == ["done"] * len(who))
+
+
+def states(page: Page) -> list[str]:
+    return [one["state"] for one in page.request.get("/api/projects/demo/evaluations").json()]
+
+
+def asked(page: Page) -> None:
+    say("Asking it about what is contested still.")
+    page.goto(f"/p/demo/prelabellings/new?run={best(page)}")
+    page.get_by_label(re.compile("^Those that voters contest")).check()
+    page.get_by_label("Threshold").fill(THRESHOLD)
+    page.get_by_role("button", name="Ask the model").click()
+    expect(page.get_by_role("heading", name="What a threshold means here")).to_be_visible(timeout=PATIENCE * 1000)
+
+
+def say(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
 # --- What is looked at, in order
@@ -143,7 +266,17 @@ def opened(path: str) -> Callable[[Page], None]:
     return lambda page: settle(page, path)
 
 
+def review(page: Page) -> None:
+    """Of a post that any machine's fonts can write."""
+    settle(page, "/p/demo/review")
+    person = Person(page, drawn(page), errs=ERRS)
+    while max(person.sees()[0], default="") > PLAIN:
+        person.decide()
+    page.wait_for_load_state("networkidle")
+
+
 def settle(page: Page, path: str) -> None:
+    page.set_viewport_size(SIZE)
     page.goto(path)
     page.wait_for_load_state("networkidle")
 
@@ -157,9 +290,14 @@ def preview(page: Page) -> None:
 
 
 def story(page: Page) -> None:
-    settle(page, "/p/demo/posts?source=review")
-    page.locator("main a[href*='/posts/']").first.click()
+    """Best of one that machines agreed on and people put right."""
+    posts = page.locator("main a[href*='/posts/']")
+    settle(page, "/p/demo/quality/decided?why=audit&verdict=wrong")
+    if not posts.count():
+        settle(page, "/p/demo/posts?source=review")
+    posts.first.click()
     page.wait_for_load_state("networkidle")
+    page.set_viewport_size(TALLER)
 
 
 def latest(path: str, kind: str) -> Callable[[Page], None]:
@@ -177,11 +315,11 @@ PAGES: dict[str, Callable[[Page], None]] = {
     "import": preview,
     "votes": opened("/p/demo/votes"),
     "home": opened("/p/demo/"),
-    "review": opened("/p/demo/review"),
+    "review": review,
     "post": story,
     "quality": opened("/p/demo/quality"),
     "dataset": opened("/p/demo/datasets/v1"),
-    "run": opened("/p/demo/runs/1"),
+    "run": lambda page: settle(page, f"/p/demo/runs/{best(page)}"),
     "evaluations": opened("/p/demo/evaluations"),
     "prelabelling": latest("/p/demo/prelabellings", r"/prelabellings/\d+$"),
 }
@@ -192,7 +330,9 @@ def take(page: Page, name: str) -> None:
     shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
     for colours in COLOURS:
         packed = BytesIO()
-        shot.quantize(colours, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        # The colours of labels are rare on a page, and the usual way gives them up first.
+        few = shot.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+        few.save(packed, "PNG", optimize=True)
         if packed.tell() <= LARGEST:
             break
     (DOCS / f"{name}.png").write_bytes(packed.getvalue())
