@@ -1,5 +1,6 @@
 """The event log as admins read it: narrowed by its address, page by page, into a file, and never changed."""
 
+import ast
 import csv
 import io
 import json
@@ -11,11 +12,15 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import strip_tags
 
-from annotate import events
+from annotate import event_words, events
 from annotate.models import Event, Role
+from annotate.webhooks import kinds
+from modeling.prelabelling import prelabelling
 
 from .make import make_member, make_post, make_project, make_user
+from .test_structure import ROOMS, modules
 
 pytestmark = pytest.mark.django_db
 START = datetime(2025, 11, 14, 9, 0, tzinfo=UTC)
@@ -279,3 +284,67 @@ def test_each_event_leads_to_what_it_is_about(client, project, ada):
     assert places["freezing failed"] == ""
     assert places["settings changed"] == "/p/memes/settings"
     assert places["demo drawn"] == ""
+
+
+# --- In words
+
+
+def test_it_is_told_in_sentences_to_people_and_in_verbs_to_programs(client, project, ada):
+    make_member(project, Role.REVIEWER, "rio")
+    happen("labels doubted", project=project, user=ada, posts=12)
+    happen("evaluation done", project=project, evaluation=4, predictor="Run 1", dataset="v1", split="holdout")
+    happen("round waits for people", project=project, round=3, needs="review")
+    happen("voting started", project=project, run=7, voters=["gpt", "gem"])
+    happen("settings changed", project=project, user=ada, changed=["audit_rate", "labels"])
+    happen("joined", project=project, user=ada, invitation=5, role="lead")
+    for page in (f"/p/{project.slug}/", f"/p/{project.slug}/events"):
+        text = " ".join(strip_tags(client.get(page).content.decode()).split())
+        for sentence in (
+            "Labels that a model doubts were sent to people: 12 posts", "Somebody joined: as lead",
+            "An evaluation is done: Run 1, the locked test set of v1", "A voting run was started: gpt, gem",
+            "A round waits for people: number 3, doubts and audits are to be answered",
+            "The settings were changed: audit rate, labels",
+        ):  # fmt: skip
+            assert sentence in text, page
+    assert client.get(f"/api/projects/{project.slug}/events").json()["events"][0]["verb"] == "joined"
+    assert '<option value="labels doubted">' in client.get(f"/p/{project.slug}/events").content.decode()
+
+
+def test_a_verb_of_another_release_is_told_as_it_is():
+    told = event_words.told("teapot filled", {"run": 5, "name": "blue", "cups": 1200, "note": "for ana@example.com"})
+    assert told == ("Teapot filled", "blue, 1,200 cups")
+    assert event_words.told("dataset frozen", {}) == ("A dataset was frozen", "")
+
+
+def test_every_verb_in_use_has_words():
+    goals = {*prelabelling.VERBS.values()}  # of which each begins a verb, and what is written there ends it
+    steps = {step for path in modules("modeling") if "prelabelling" in path.parts for step in verbs_in(path)} - goals
+    used = {verb for path in modules(*ROOMS) if "prelabelling" not in path.parts for verb in verbs_in(path)}
+    used |= {*kinds.TYPES, *(f"{goal} {step}" for goal in goals for step in steps)}
+    assert {"voting started", "labels doubted", "site admin no more", "cascade fitted", "pre-labelling resumed"} <= used
+    assert used - set(event_words.SENTENCES) == set()
+    assert {verb for verb in used if event_words.sentence_of(verb).lower() == verb} == set()
+
+
+def verbs_in(path):
+    """What is written there for the log: given to what records, put by as `verb`, or in a table of verbs."""
+    if "gpu" in path.parts:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            records = ast.unparse(node.func).rpartition(".")[2] in {"record", "note", "turn"}
+            named = [word.value for word in node.keywords if word.arg == "verb"]
+            yield from words_in([*node.args, *named] if records else named)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"verb", "VERBS", "ENDED"}:
+            yield from words_in([node.value])
+
+
+def words_in(nodes):
+    for node in nodes:
+        match node:
+            case ast.Constant(value=str(word)):
+                yield word
+            case ast.IfExp(body=body, orelse=orelse):
+                yield from words_in([body, orelse])
+            case ast.Dict(values=values):
+                yield from words_in(values)

@@ -331,6 +331,10 @@ def serving(dataset):
 
 @pytest.fixture
 def evaluated(serving):
+    return as_if_evaluated(serving)
+
+
+def as_if_evaluated(serving: Serving) -> Evaluation:
     """The run itself, as if it had been asked: right about every post."""
     dataset, predictor = serving.run.dataset, Predictor("run", run=serving.run_id).as_json()
     from modeling.evaluation import asked

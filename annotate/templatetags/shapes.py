@@ -2,22 +2,21 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from django import template
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from annotate import colours
+from annotate import colours, event_words
 from annotate.agreement import Share
+from annotate.models import Event
 
 register = template.Library()
 register.filter("shades", colours.shades)
+register.filter("sentence_of", event_words.sentence_of)
 
 NONE = "–"
 SPANS = [(60, "min", 60), (3600, "h", 24), (86400, "day", 14)]
-# Keys of rows mean nothing to a reader, and an invitation's note may hold somebody's address.
-UNTOLD = {"run", "pk", "id", "number", "user", "member", "invitation", "token", "note", "webhook", "host"}
 
 
 @register.filter
@@ -92,11 +91,6 @@ def lasts(seconds: int) -> str:
 
 
 @register.filter
-def facts(data: dict[str, Any]) -> str:
-    """What an event noted beside its verb, in a line: words as they are, counts with their name, the largest first."""
-    told = {key: value for key, value in data.items() if value and key not in UNTOLD}
-    said = [value for value in told.values() if isinstance(value, str)]
-    listed = [", ".join(map(str, value)) for value in told.values() if isinstance(value, list)]
-    counts = sorted(((value, key) for key, value in told.items() if type(value) is int), reverse=True)
-    counted = [f"{number(value)} {key.replace('_', ' ')}" for value, key in counts]
-    return ", ".join(said + listed + counted)
+def in_words(event: Event) -> tuple[str, str]:
+    """What happened, and what the event noted of it."""
+    return event_words.told(event.verb, event.data)

@@ -6,7 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from annotate import events
+from annotate import event_words, events
 from annotate.access import me, requires, site_admin
 from annotate.models import Event, Project, Role
 from annotate.webhooks import telling
@@ -33,7 +33,8 @@ def log_page(request: HttpRequest, project: Project | None) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project, "asked": asked, "mend": mend, "page": page,
         "rows": [(event, place_of(event)) for event in page.events],
-        "verbs": events.verbs(project), "people": events.people(project), "nobody": events.NOBODY,
+        "verbs": sorted(events.verbs(project), key=event_words.sentence_of),
+        "people": events.people(project), "nobody": events.NOBODY,
         "projects": [] if project else Project.objects.order_by("name"),
     }  # fmt: skip
     return render(request, "annotate/events.html", context)
