@@ -18,6 +18,7 @@ from .models import (
     Delivery,
     Disagreement,
     Event,
+    Holding,
     Image,
     ImportRun,
     Invitation,
@@ -28,6 +29,7 @@ from .models import (
     LabelStudioRun,
     LabelStudioTask,
     Membership,
+    Place,
     Post,
     Project,
     QueueTally,
@@ -325,6 +327,21 @@ class QueueTallyAdmin(Unwritable):
     list_display = ("project", "stream", "posts")
     list_filter = ("project",)
     list_select_related = ("project",)
+
+
+# --- Room: measured by workers, told at Storage
+
+
+@admin.register(Place)
+class PlaceAdmin(Unwritable):
+    list_display = ("__str__", "measured", "asked", "claimed", "swept")
+
+
+@admin.register(Holding)
+class HoldingAdmin(Unwritable):
+    list_display = ("project", "what", "bytes", "place")
+    list_filter = ("project",)
+    list_select_related = ("project", "place")
 
 
 # --- Label Studio: all of it is done on a project's page

@@ -246,7 +246,11 @@ FILE_UPLOAD_HANDLERS = [
 # What is kept free on the disk, and how much all pictures may take (0: whatever there is).
 LEAST_FREE_MB = env.int("LEAST_FREE_MB", 200, validate=NOT_NEGATIVE)
 MEDIA_QUOTA_MB = env.int("MEDIA_QUOTA_MB", 0, validate=NOT_NEGATIVE)
-# What the rules of `manage.py prune` leave alone for how many days (0: for ever), and whether it runs every day.
+# What a project may hold where a site admin has said nothing else for it (0: no limit).
+PROJECT_QUOTA_GB = env.float("PROJECT_QUOTA_GB", 0.0, validate=validate.Range(min=0, max=1_000_000))
+PROJECT_QUOTA_POSTS = env.int("PROJECT_QUOTA_POSTS", 0, validate=NOT_NEGATIVE)
+# What the rules of `manage.py prune` leave alone for how many days (0: for ever), and whether each machine carries them
+# out every day.
 PRUNE = env.bool("PRUNE", False)
 PRUNE_UPLOADS_DAYS = env.int("PRUNE_UPLOADS_DAYS", 30, validate=NOT_NEGATIVE)
 PRUNE_ORPHANS_DAYS = env.int("PRUNE_ORPHANS_DAYS", 7, validate=NOT_NEGATIVE)

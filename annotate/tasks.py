@@ -13,7 +13,7 @@ from .models import Disagreement, ImportRun, LabelStudioRun, Project, Role, Targ
 from .models.importing import ImportState
 from .models.project import Rule
 from .models.review import Stream
-from .operating import limits
+from .operating import limits, measuring, upkeep
 from .webhooks import delivering
 
 
@@ -48,6 +48,10 @@ def deliver_one(webhook: int, pk: int) -> None:
     delivering.deliver_one(webhook, pk)
 
 
+def look_after_what_is_shared() -> None:
+    upkeep.look_after(upkeep.place_of(measuring.SHARED))
+
+
 def every_minute() -> None:
     broker.redeliver()
     emptied.fold()
@@ -56,6 +60,7 @@ def every_minute() -> None:
     label_studio.take_up()
     forget_drafts()
     limits.forget()
+    upkeep.mind_what_is_shared()
     plant_checks()
     let_stand()
 

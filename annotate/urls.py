@@ -28,6 +28,7 @@ from .views import (
     review,
     review_steps,
     reviewers,
+    storage,
     webhooks,
 )
 
@@ -110,6 +111,7 @@ urlpatterns = [
     # What happened
     path("p/<slug:slug>/events", events.listed, name="events"),
     path("p/<slug:slug>/events.<slug:ending>", events.export, name="events_export"),
+    path("site/storage", storage.storage, name="storage"),
     path("site/events", events.of_site, name="site_events"),
     path("site/events.<slug:ending>", events.export_site, name="site_events_export"),
     path("p/<slug:slug>/webhooks", webhooks.listed, name="webhooks"),

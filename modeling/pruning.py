@@ -1,26 +1,22 @@
-"""What training and asking leave on a machine's disk, and which of it may go; beside the rules for everything else."""
+"""What training and asking leave in a machine's own folder, and which of it may go."""
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import connection
-from django.db.models import Sum
 
-from annotate.models import Image
-from annotate.operating import pruning, room
-from annotate.operating.pruning import Found, Going, Kept, Rule, last_touched, size_of
+from annotate.operating.pruning import Going, Kept, Rule, last_touched, size_of
 
 from .export import pictures
 from .models import Answerer, DatasetItem, Evaluation, JobState, PreLabelling, Run, RunState, Serving
 from .training import results, run_folder
 
 CHECKPOINTS = "checkpoints"
+GOING = ".going"
 AT_WORK = (JobState.QUEUED, JobState.RUNNING)
 OF_JOBS: dict[str, type[Evaluation | PreLabelling | Run]] = {
     "evaluations": Evaluation, "prelabelling": PreLabelling, "runs": Run,
@@ -28,22 +24,17 @@ OF_JOBS: dict[str, type[Evaluation | PreLabelling | Run]] = {
 
 
 def rules() -> list[Rule]:
-    days = settings.PRUNE_RUNS_DAYS
+    own = partial(Rule, days=settings.PRUNE_RUNS_DAYS, shared=False)
     return [
-        Rule("checkpoints", "Checkpoints of runs that are done",
-             "The result is stored; only a run that is not done goes on from a checkpoint.", days, checkpoints),
-        Rule("copies", "What done runs were trained on, as copied for them", "The dataset has it all, frozen.", days,
-             copies),
-        Rule("results", "Results fetched from the storage", "They are fetched again when they are needed.", days,
-             fetched_results),
-        Rule("left", "Folders of evaluations, pre-labellings and runs that are done or no more",
-             "What they found out stands in the database.", days, left),
-        *pruning.rules(still_named),
+        own("checkpoints", "Checkpoints of runs that are done",
+            "The result is stored; only a run that is not done goes on from a checkpoint.", find=checkpoints),
+        own("copies", "What done runs were trained on, as copied for them", "The dataset has it all, frozen.",
+            find=copies),
+        own("results", "Results fetched from the storage", "They are fetched again when they are needed.",
+            find=fetched_results),
+        own("left", "Folders of evaluations, pre-labellings and runs that are done or no more",
+            "What they found out stands in the database.", find=left),
     ]  # fmt: skip
-
-
-def look() -> list[Found]:
-    return [Found(rule, rule.found()) for rule in rules()]
 
 
 def still_named() -> set[str]:
@@ -106,7 +97,12 @@ def drop_result(path: Path) -> None:
     """A process may be reading its weights at this moment; which, nobody has written down."""
     if is_asking():
         raise Kept
-    shutil.rmtree(path)
+    shutil.rmtree(out_of_the_way(path))
+
+
+def out_of_the_way(path: Path) -> Path:
+    """Under another name in one step: whoever is killed over it leaves no half of a result that looks like a whole."""
+    return path if path.suffix == GOING else path.rename(path.with_name(f"{path.name}{GOING}"))
 
 
 def is_asking() -> bool:
@@ -129,66 +125,3 @@ def drop_left(name: str, pk: int, path: Path) -> None:
     if OF_JOBS[name].objects.filter(pk=pk).exclude(state=JobState.DONE).exists():
         raise Kept
     shutil.rmtree(path)
-
-
-# --- What takes how much
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    what: str
-    bytes: int
-    count: int
-    unit: str
-    told: str = ""
-
-
-def taken() -> list[Taken]:
-    """The pictures are summed by the database: a million of them would be a minute's walk."""
-    pictures = Image.objects.aggregate(held=Sum("bytes"))["held"] or 0
-    own = Path(settings.VAR_DIR)
-    folders = [
-        ("runs", "Folders of runs", "Checkpoints, logs and what was trained on; of this machine alone."),
-        ("results", "Results fetched for this machine", ""),
-        ("serving", "Written-out models", "Each is deleted on its run’s page: a server may be using it."),
-        ("evaluations", "Evaluations under way or to be resumed", ""),
-        ("prelabelling", "Pre-labellings under way or to be resumed", ""),
-        ("answering", "Answers under way", ""),
-    ]
-    return [
-        Taken("The database", database_size(), *table_rows(),
-              "Posts, votes, reviews, datasets, predictions. Rows as PostgreSQL reckons them."),
-        Taken("Pictures", pictures, Image.objects.count(), "picture",
-              "Their thumbnails take about a seventh of this on top, and stay: nothing draws them anew."),
-        *(in_storage(name, what) for name, what in (("uploads", "Files sent for imports"),
-                                                    ("reports", "Reports of imports"), ("runs", "Results of runs"))),
-        *(Taken(what, size_of(own / name), len(list((own / name).glob("*"))), "folder", words)
-          for name, what, words in folders),
-    ]  # fmt: skip
-
-
-def database_size() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_database_size(current_database())")
-        return int(cursor.fetchone()[0])
-
-
-def table_rows() -> tuple[int, str]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class"
-            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        )
-        return int(cursor.fetchone()[0]), "row"
-
-
-def in_storage(folder: str, what: str) -> Taken:
-    sizes = [size for _, size, _ in pruning.files_in(folder)]
-    return Taken(what, sum(sizes), len(sizes), "file")
-
-
-def disks() -> list[tuple[str, int]]:
-    """Free bytes where things are written; one line where it is one disk."""
-    own = room.free(Path(settings.VAR_DIR))
-    media = [room.free(folder) for folder in room.media_folders()]
-    return [("the media", free) for free in media if free != own] + [("VAR_DIR" if {*media} - {own} else "", own)]

@@ -3,13 +3,10 @@
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.utils import timezone
 
 from annotate.models import User
-from annotate.operating.pruning import prune
 
-from . import pruning
 from .answering import nearest, questions, serving
 from .cascade import cascades
 from .datasets import dataset, previews
@@ -115,12 +112,6 @@ def every_minute() -> None:
     questions.take_up()
     run_folder.forget_removed()
     Preview.objects.filter(created__lt=timezone.now() - KEPT).delete()
-
-
-def every_day() -> None:
-    """Only where whoever runs the site has said so; what goes is what `manage.py prune` shows."""
-    if settings.PRUNE:
-        prune(pruning.look())
 
 
 def take_up(project: int | None = None) -> None:

@@ -13,7 +13,6 @@ from .views import (
     rounds,
     runs,
     serving,
-    storage,
     studies,
     training,
 )
@@ -34,7 +33,6 @@ class DatasetName:
 register_converter(DatasetName, "dataset")
 
 urlpatterns = [
-    path("site/storage", storage.storage, name="storage"),
     path("p/<slug:slug>/datasets", datasets.datasets, name="datasets"),
     path("p/<slug:slug>/datasets/new", freezing.new, name="dataset_new"),
     path("p/<slug:slug>/datasets/preview", freezing.preview, name="dataset_preview"),

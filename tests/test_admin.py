@@ -10,6 +10,7 @@ from annotate.models import (
     Delivery,
     Disagreement,
     Event,
+    Holding,
     Image,
     ImportRun,
     Invitation,
@@ -20,6 +21,7 @@ from annotate.models import (
     LabelStudioRun,
     LabelStudioTask,
     Membership,
+    Place,
     Post,
     Project,
     QueueTally,
@@ -111,6 +113,8 @@ def make_one_of_each():
     Invitation.issue(project, Role.LEAD, member)
     ApiToken.issue(member, "laptop")
     Event.record("joined", user=member, project=project)
+    place = Place.objects.create(key=f"{number:016x}", machine="gpu-1")
+    Holding.objects.create(place=place, project=project, what="Folders of runs", bytes=1)
     Delivery.objects.create(webhook=make_webhook(project, by=member), kind="webhook.test", body="{}")
 
 
@@ -133,7 +137,8 @@ def address_of(model, kind, *args):
 
 
 def test_every_model_has_a_page():
-    ours = {ApiToken, Disagreement, Event, Image, ImportRun, Invitation, Label, Membership, Post, Project,
+    ours = {ApiToken, Disagreement, Event, Holding, Place, Image,
+            ImportRun, Invitation, Label, Membership, Post, Project,
             LabelStudioAnnotation, LabelStudioPerson, LabelStudioProject, LabelStudioRun, LabelStudioTask,
             QueueTally, Removal, Review, Tally, Targeting, Template, User, Vote, Voter, VoteTally, VotingRun, Part,
             Failure, Batch, Wording, Replacement, Dataset, DatasetItem, Preview, Run, RunPoint, Card,

@@ -239,10 +239,10 @@ def test_check_of_a_deployment_says_it_too(settings, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_prepared_is_only_what_has_all_that_is_done_every_minute_and_day():
+def test_prepared_is_only_what_has_all_that_is_done_every_minute():
     first_start.migrate(print)
     assert preparing.is_prepared()
-    for planned in (*first_start.SWEEPS, *first_start.DAILY):
+    for planned in first_start.SWEEPS:
         Schedule.objects.get(name=planned).delete()
         assert not preparing.is_prepared(), planned
         first_start.migrate(print)

@@ -10,19 +10,18 @@ from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.urls import reverse
 from django.utils import timezone
-from django_q.models import Schedule
 
-from annotate import first_start, images
+from annotate import images
 from annotate.models import Event, Image, ImportRun, Post
 from annotate.models.importing import ImportState
+from annotate.operating import pruning
 from annotate.operating.pruning import prune
-from modeling import pruning, tasks
 from modeling.models import Evaluation, JobState, RunState
 from modeling.training import results, run_folder
 
 from .freezing import freeze as frozen
 from .freezing import make_settled
-from .make import make_member, make_post, make_project, make_user
+from .make import make_member, make_post, make_project
 from .test_backup import make_picture
 
 pytestmark = pytest.mark.django_db
@@ -198,6 +197,26 @@ def test_of_the_files_sent_only_those_of_imports_that_are_done_go(state):
     assert default_storage.exists("reports/import-1.csv")
 
 
+def test_whoever_is_killed_over_a_fetched_result_leaves_no_half_of_it(var, monkeypatch):
+    """What bears its name is taken for whole."""
+    run = make_run()
+    default_storage.save(results.name_of(run), ContentFile(b"PK"))
+    written(var / "results" / f"{run.pk}-abc", "adapter/a.safetensors")
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    looked = [each for each in pruning.look() if each.rule.key == "results"]
+    with monkeypatch.context() as patched:
+        patched.setattr("modeling.pruning.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prune(looked)
+    assert [path.name for path in (var / "results").iterdir()] == [f"{run.pk}-abc.going"]
+    aged(var / "results" / f"{run.pk}-abc.going")
+    go()
+    assert list((var / "results").iterdir()) == []
+
+
 def test_the_command_shows_and_only_a_yes_removes(capsys):
     run = make_run()
     default_storage.save(results.name_of(run), ContentFile(b"PK"))
@@ -212,34 +231,7 @@ def test_the_command_shows_and_only_a_yes_removes(capsys):
     assert not (run_folder.folder_of(run) / "checkpoints").exists()
 
 
-def test_every_day_only_where_somebody_said_so(settings):
-    first_start.migrate(print)
-    assert Schedule.objects.get(func="modeling.tasks.every_day").schedule_type == Schedule.DAILY
-    run = make_run()
-    default_storage.save(results.name_of(run), ContentFile(b"PK"))
-    tasks.every_day()
-    assert (run_folder.folder_of(run) / "checkpoints").exists()
-    settings.PRUNE = True
-    tasks.every_day()
-    assert not (run_folder.folder_of(run) / "checkpoints").exists()
-
-
-def test_the_page_shows_and_removes_what_was_ticked(client):
-    run = make_run()
-    default_storage.save(results.name_of(run), ContentFile(b"PK"))
-    client.force_login(make_user("root", is_superuser=True))
-    page = client.get(reverse("storage")).content.decode()
-    assert f"Run {run.pk} of Memes" in page
-    assert "Results of runs" in page
-    assert "Nothing goes by itself" in page
-    answer = client.post(reverse("storage"), {"rule": ["checkpoints", "nonsense"]}, follow=True)
-    assert "Removed: 1 of what was listed" in answer.content.decode()
-    assert not (run_folder.folder_of(run) / "checkpoints").exists()
-    assert (run_folder.folder_of(run) / "posts").exists(), "it was not ticked"
-    assert Event.objects.get(verb="storage pruned").user.username == "root"
-
-
 def test_the_page_is_for_site_admins(client):
     client.force_login(make_member(make_project(), "admin"))
     assert client.get(reverse("storage")).status_code == 403
-    assert client.post(reverse("storage"), {"rule": ["checkpoints"]}).status_code == 403
+    assert client.post(reverse("storage"), {"do": "remove", "rule": ["checkpoints"]}).status_code == 403

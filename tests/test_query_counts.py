@@ -35,7 +35,7 @@ FIGURES = """
   8 people
   2 project_new
  10 project
-  6 settings
+  8 settings
   6 guidelines
  13 posts
  13 post
@@ -80,7 +80,7 @@ FIGURES = """
  11 evaluations
  13 evaluation_new
  10 evaluation
- 10 evaluation_posts
+ 11 evaluation_posts
   7 evaluation_compare
   7 prelabellings
  21 prelabelling_new
@@ -157,7 +157,7 @@ FIGURES = """
  11 site_events
  11 site_events_export
   9 webhooks
- 12 storage
+  4 storage
   9 webhook
   9 webhook_deliveries
   9 webhook_delete

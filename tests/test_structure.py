@@ -14,9 +14,9 @@ HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "
          "cleanlab", "label_studio_sdk"}  # fmt: skip
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "services", "common", "core", "base", "managers", "signals", "misc"}
 PURE_NAMES = {
-    "annotate": ("addresses", "agreement", "audit", "colours", "consensus", "harmless", "label_studio/tasks",
-                 "operating/settings_check", "reliability", "risk", "spreadsheets", "verdict", "webhooks/kinds",
-                 "webhooks/signing"),
+    "annotate": ("addresses", "agreement", "audit", "colours", "consensus", "event_words", "harmless",
+                 "label_studio/tasks", "operating/quotas", "operating/settings_check", "reliability", "risk",
+                 "spreadsheets", "verdict", "webhooks/kinds", "webhooks/signing"),
     "modeling": ("chat", "datasets/composition", "datasets/recipe", "datasets/splits", "doubting/confident", "markdown",
                  "measures/baselines", "measures/calibration", "measures/cascade", "measures/comparison",
                  "measures/metrics", "measures/resampling", "openai_form", "serving/commands",

@@ -12,7 +12,7 @@ from django_q.tasks import async_task
 
 from annotate.models import ImportRun, Project, User
 from annotate.models.importing import ImportState
-from annotate.operating import room
+from annotate.operating import measuring, room
 
 from . import formats
 from .rows import Unreadable
@@ -23,15 +23,16 @@ COUNTED = 256 * 1024**2  # bytes; of a larger file the run itself tells how many
 
 def receive(project: Project, by: User, file: File) -> ImportRun:  # type: ignore[type-arg]
     """The name is kept for people; where it lies has nothing of it but the ending."""
+    if problem := room.problem_with_import(room.stand(project), file.size or 0):
+        raise Unreadable(problem)
     name = PurePath(file.name or "upload").name[:255]
     path = kept(f"uploads/{secrets.token_hex(12)}{PurePath(name).suffix[:10].lower()}", file)
+    measuring.came_in(project, measuring.UPLOADS, file.size or 0)
     return ImportRun.objects.create(project=project, by=by, name=name, path=path)
 
 
 def kept(path: str, file: File) -> str:  # type: ignore[type-arg]
     """Whole, or with a sentence and not at all."""
-    if problem := room.problem_with_import():
-        raise Unreadable(problem)
     try:
         return default_storage.save(path, file)
     except OSError as error:
@@ -44,6 +45,8 @@ def kept(path: str, file: File) -> str:  # type: ignore[type-arg]
 
 
 def collect(project: Project, by: User, board: str, threads: int, with_pictures: bool) -> ImportRun:
+    if problem := room.problem_with_import(room.stand(project)):
+        raise Unreadable(problem)
     options = {"board": board, "threads": threads, "with_pictures": with_pictures}
     run = ImportRun.objects.create(project=project, by=by, name=f"/{board}/ live", options=options)
     begin(run)

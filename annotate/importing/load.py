@@ -47,6 +47,7 @@ class Line:
 class Loaded:
     lines: list[Line] = field(default_factory=list)
     votes: int = 0
+    picture_bytes: int = 0  # that new posts show
     brought_removed: bool = False  # a row that was removed for good, and stays out
 
     def count(self, outcome: str) -> int:
@@ -202,6 +203,7 @@ class Loader:
             self.groups.record_sizes()
         new = [candidate for candidate in unique.values() if candidate.is_new]
         loaded.lines += [Line(c.row.number, c.external_id, "imported", unkept(lost.get(c.post, 0))) for c in new]
+        loaded.picture_bytes += sum(c.image.bytes for c in new if c.image)
         loaded.lines += existing
 
     def decide(self, candidates: list[Candidate]) -> None:

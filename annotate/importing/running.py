@@ -22,7 +22,7 @@ from annotate.fetch import fetch_image
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, ImportRun, Label
 from annotate.models.importing import ImportRunQuerySet, ImportState
-from annotate.operating import room
+from annotate.operating import measuring, room
 
 from . import formats, fourchan_live, leftovers
 from .columns import Columns
@@ -58,6 +58,8 @@ def carry_out(run: ImportRun, path: Path | None = None, progress: Progress | Non
         except (Unreadable, OSError) as failure:
             state, error = ImportState.FAILED, said(failure)
         except BaseException:
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()  # or nobody could be told
             finish(run, ImportState.FAILED, "It broke off; what was imported stands, and it can be run again.", report)
             raise
         return finish(run, state, error, report)
@@ -73,9 +75,7 @@ def load_all(
 ) -> ImportState:
     loader = Loader(run)
     with source_of(run, path) as rows:
-        for batch in batches(rows):
-            if problem := room.problem_with_import():
-                raise Unreadable(problem)
+        for batch in fitting(run, batches(rows)):
             loader, loaded = load_whole(run, loader, batch)
             report(loaded.lines)
             if progress:
@@ -83,6 +83,18 @@ def load_all(
             if run.stop_asked:
                 return ImportState.CANCELLED
     return ImportState.DONE
+
+
+def fitting(run: ImportRun, batches: Iterator[list[Row | Refused]]) -> Iterator[list[Row | Refused]]:
+    """Never more rows at once than posts that the project may still hold; a row may turn out to be no new post."""
+    for batch in batches:
+        while batch:
+            held = room.stand(run.project)
+            if problem := room.problem_with_import(held):
+                raise Unreadable(f"{problem} What was imported stands." if run.imported else problem)
+            left = held.posts_left or len(batch)
+            yield batch[:left]
+            batch = batch[left:]
 
 
 def load_whole(run: ImportRun, loader: Loader, batch: list[Row | Refused]) -> tuple[Loader, Loaded]:
@@ -190,6 +202,7 @@ def record(run: ImportRun, loaded: Loaded) -> None:
     )
     if not kept:
         raise LostClaim
+    measuring.came_in(run.project, measuring.PICTURES, loaded.picture_bytes)
     if loaded.brought_removed:
         run.options[leftovers.BROUGHT_REMOVED] = True
         run.save(update_fields=["options"])

@@ -14,6 +14,7 @@ from .post import Image, LabelSource, Post, State, Template
 from .project import Label, Project
 from .removal import Removal
 from .review import Disagreement, Review, Targeting
+from .room import Holding, Place
 from .tally import QueueTally, Tally, VoteTally
 from .vote import Vote, Voter
 from .webhook import Delivery, Webhook
@@ -25,6 +26,7 @@ __all__ = [
     "Delivery",
     "Disagreement",
     "Event",
+    "Holding",
     "Image",
     "ImportRun",
     "Invitation",
@@ -36,6 +38,7 @@ __all__ = [
     "LabelStudioRun",
     "LabelStudioTask",
     "Membership",
+    "Place",
     "Post",
     "Project",
     "QueueTally",

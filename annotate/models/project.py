@@ -13,6 +13,9 @@ from .people import Membership, Role, User
 COLOUR = RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", "A colour is # and six hexadecimal digits, such as #0b7a5c.")
 
 
+MOST_GB = 1_000_000  # a petabyte
+
+
 class Rule(models.TextChoices):
     ALL = "all", "All required voters agree"
     MAJORITY = "majority", "The majority of three or more"
@@ -81,6 +84,19 @@ class Project(models.Model):
         default=0.02,
         validators=[MinValueValidator(0), MaxValueValidator(0.5)],
         help_text="The share of posts slipped in whose label is known, from the locked test set.",
+    )
+    quota_gb = models.FloatField(
+        "GB it may hold",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(MOST_GB)],
+        help_text="Pictures, datasets, runs and models. Blank: as the site’s settings say. 0: no limit.",
+    )
+    quota_posts = models.PositiveBigIntegerField(
+        "posts it may hold",
+        null=True,
+        blank=True,
+        help_text="Blank: as the site’s settings say. 0: no limit.",
     )
     weights = models.JSONField(null=True, blank=True, editable=False)
     synthetic = models.BooleanField(default=False, editable=False)

@@ -1,5 +1,4 @@
-"""What has to be done once for all processes of a site, before any of them starts: tables, and what is done every
-minute or day."""
+"""What has to be done once for all processes of a site, before any of them starts: tables, and the minutely sweeps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,5 +34,4 @@ def is_prepared() -> bool:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return False
-    planned = {*first_start.SWEEPS, *first_start.DAILY}
-    return planned <= set(Schedule.objects.values_list("name", flat=True))
+    return set(first_start.SWEEPS) <= set(Schedule.objects.values_list("name", flat=True))

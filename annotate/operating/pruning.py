@@ -2,6 +2,9 @@
 
 A rule finds what would go. Each thing that it found is looked at again in the moment that it goes, for whatever was
 found on a page may be in use by the time that somebody says yes.
+
+The rules here are of what all machines share. Whatever leaves things elsewhere brings rules of its own, and says which
+pictures it needs: annotate knows neither training nor datasets.
 """
 
 import time
@@ -25,6 +28,7 @@ from annotate.models.importing import ImportState
 HALF = ".part"
 HALF_DAYS = 1  # nobody writes one file for as long as that
 Named = Callable[[], set[str]]  # pictures that are needed though no post shows them, by their hashes
+NAMED: list[Named] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Rule:
     why: str  # it may go, in a sentence
     days: int  # that it stays; 0: the rule is switched off
     find: Callable[[datetime], Iterable[Going]]  # what was left alone since that moment
+    shared: bool = True  # else of each machine's own folder, which no other machine sees
 
     def found(self) -> list[Going]:
         return list(self.find(timezone.now() - timedelta(days=self.days))) if self.days else []
@@ -56,24 +61,45 @@ class Found:
         return sum(one.bytes for one in self.going)
 
 
-def rules(still_named: Named) -> list[Rule]:
-    return [
+OTHERS: list[Callable[[], list[Rule]]] = []
+
+
+def also_by(rules: Callable[[], list[Rule]]) -> None:
+    OTHERS.append(rules)
+
+
+def also_needed(named: Named) -> None:
+    NAMED.append(named)
+
+
+def still_named() -> set[str]:
+    return {name for named in NAMED for name in named()}
+
+
+def rules() -> list[Rule]:
+    ours = [
         Rule("uploads", "Files sent for imports that are done", "Their posts stand in the database.",
              settings.PRUNE_UPLOADS_DAYS, uploads),
         Rule("orphans", "Pictures that no post shows",
              "Their posts went with their project, or the import that brought them broke off.",
-             settings.PRUNE_ORPHANS_DAYS, lambda before: orphans(before, still_named)),
+             settings.PRUNE_ORPHANS_DAYS, orphans),
         Rule("halves", "Half-written files", "Whoever wrote them was killed.", HALF_DAYS, halves),
         Rule("tasks", "Queued work that is done", "Only the admin’s list of tasks shows it.",
              settings.PRUNE_TASKS_DAYS, tasks),
         Rule("sessions", "Logins that have ended", "They open nothing any more.", HALF_DAYS, sessions),
     ]  # fmt: skip
+    return [rule for others in OTHERS for rule in others()] + ours
 
 
-def prune(found: Iterable[Found], by: User | None = None) -> tuple[int, int]:
+def look(shared: bool | None = None) -> list[Found]:
+    """By the rules of what is shared, by those of this machine's own folder, or by all."""
+    return [Found(rule, rule.found()) for rule in rules() if shared is None or rule.shared == shared]
+
+
+def prune(found: Iterable[Found], by: User | None = None, machine: str = "") -> tuple[int, int]:
     """How many went, and of how many bytes. What cannot go now is left for the next time."""
     things = freed = 0
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = {"machine": machine} if machine else {}
     for each in found:
         for one in each.going:
             try:
@@ -106,23 +132,23 @@ def uploads(before: datetime) -> Iterator[Going]:
             )
 
 
-def orphans(before: datetime, still_named: Named) -> Iterator[Going]:
+def orphans(before: datetime) -> Iterator[Going]:
     named = still_named()
     for image in Image.objects.filter(posts=None, created__lt=before).iterator():
         if image.sha256 not in named:
             yield Going(
                 images.path_of(image.sha256, image.format),
                 image.bytes,
-                lambda pk=image.pk: drop(pk, still_named),  # type: ignore[misc]
+                lambda pk=image.pk: drop(pk),  # type: ignore[misc]
             )
     known = set(Image.objects.values_list("sha256", flat=True)) | named
     for folder in ("images", "thumbs"):
         for name, size in old_files(folder, before):
             if hash_in(name) not in known and not name.endswith(HALF):
-                yield Going(name, size, lambda name=name: drop_file(name, still_named))  # type: ignore[misc]
+                yield Going(name, size, lambda name=name: drop_file(name))  # type: ignore[misc]
 
 
-def drop(pk: int, still_named: Named) -> None:
+def drop(pk: int) -> None:
     """No import is about to use it: those that are at a batch hold the same lock."""
     with transaction.atomic():
         removing.alone()
@@ -132,7 +158,7 @@ def drop(pk: int, still_named: Named) -> None:
         removing.drop_picture(pk)
 
 
-def drop_file(name: str, still_named: Named) -> None:
+def drop_file(name: str) -> None:
     with transaction.atomic():
         removing.alone()
         if Image.objects.filter(sha256=hash_in(name)).exists() or hash_in(name) in still_named():

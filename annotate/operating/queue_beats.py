@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, InterfaceError, connection
 from django_q.conf import Conf
 
+from . import upkeep
+
 BEAT = 10  # seconds
 SILENCE = 60  # seconds after which a worker is taken for dead, as a run is
 BEARS = "casting-vote queue "
@@ -59,6 +61,7 @@ def beat(queue: str, over: threading.Event) -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('application_name', %s, false)", [name_of(queue)])
+            upkeep.mind_own()
             quiet = False
         except (DatabaseError, InterfaceError):
             if not quiet:

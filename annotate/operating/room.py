@@ -6,9 +6,13 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, default_storage
-from django.db.models import Sum
+from django.db.models import BigIntegerField, Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
-from annotate.models import Image
+from annotate.models import Holding, Image, Project, Tally
+
+from . import quotas
+from .quotas import Stand
 
 MB = 1024**2
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -42,14 +46,20 @@ def media_folders() -> list[Path]:
     return [Path(settings.MEDIA_ROOT)] if isinstance(default_storage, FileSystemStorage) else []
 
 
-def problem_with_import() -> str:
-    return problem_with_disk(*media_folders()) or problem_with_quota()
+def problem_with_import(held: Stand, coming: int = 0) -> str:
+    """Into a project that holds so much, of a file that is still to be kept, with so many bytes."""
+    return (
+        problem_with_disk(*media_folders())
+        or problem_with_pictures()
+        or quotas.problem_with_disk(held, coming)
+        or quotas.problem_with_posts(held)
+    )
 
 
-def problem_with_quota() -> str:
+def problem_with_pictures() -> str:
     if not settings.MEDIA_QUOTA_MB:
         return ""
-    held: int = Image.objects.aggregate(held=Sum("bytes"))["held"] or 0
+    held, _ = pictures()
     if held < settings.MEDIA_QUOTA_MB * MB:
         return ""
     return (
@@ -58,6 +68,41 @@ def problem_with_quota() -> str:
     )
 
 
+def pictures() -> tuple[int, int]:
+    """Bytes, and how many."""
+    told = Image.objects.aggregate(held=Sum("bytes"), count=Count("pk"))
+    return told["held"] or 0, told["count"]
+
+
 def refuse_if_full(*folders: Path) -> None:
     if problem := problem_with_disk(*folders):
         raise NoRoom(problem)
+
+
+# --- Of a project
+
+
+def problem_with_project(project: Project) -> str:
+    """A sentence where it holds as much as it may. What has begun may end all the same."""
+    return quotas.problem_with_disk(stand(project))
+
+
+def stand(project: Project) -> Stand:
+    return stands(Project.objects.filter(pk=project.pk))[0][1]
+
+
+def stands(projects: QuerySet[Project]) -> list[tuple[Project, Stand]]:
+    """How many posts it holds is known to the post, its bytes as they were last measured."""
+    held = Holding.objects.filter(project=OuterRef("pk")).order_by().values("project")
+    counted = Tally.objects.filter(project=OuterRef("pk")).order_by().values("project")
+    found = projects.annotate(
+        held=Coalesce(Subquery(held.annotate(n=Sum("bytes")).values("n")), 0, output_field=BigIntegerField()),
+        counted=Coalesce(Subquery(counted.annotate(n=Sum("posts")).values("n")), 0, output_field=BigIntegerField()),
+    )
+    return [(one, stand_of(one, one.held, one.counted)) for one in found]
+
+
+def stand_of(project: Project, held: int, posts: int) -> Stand:
+    gigabytes = settings.PROJECT_QUOTA_GB if project.quota_gb is None else project.quota_gb
+    most = settings.PROJECT_QUOTA_POSTS if project.quota_posts is None else project.quota_posts
+    return Stand(project.name, held, posts, round(gigabytes * quotas.GB), most)

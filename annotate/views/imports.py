@@ -35,8 +35,10 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES) if door == "file" else UploadForm()
     board = BoardForm(request.POST) if door == "board" else BoardForm()
     if door == "board" and board.is_valid():
-        run = doors.collect(project, me(request), **board.cleaned_data)
-        return redirect(run)
+        try:
+            return redirect(doors.collect(project, me(request), **board.cleaned_data))
+        except Unreadable as problem:
+            board.add_error(None, str(problem))
     if door == "file" and form.is_valid():
         try:
             return redirect(doors.receive(project, me(request), form.cleaned_data["file"]))

@@ -8,6 +8,7 @@ from annotate.access import me, requires, site_admin
 from annotate.colours import shades
 from annotate.forms.projects import NewProjectForm, ProjectForm, label_rows, save
 from annotate.models import Project, Role
+from annotate.operating import storage
 from annotate.shares import label_table
 
 RECENT_EVENTS = 8
@@ -60,7 +61,10 @@ def edit(request: HttpRequest, project: Project) -> HttpResponse:
         messages.success(request, "Saved.")
         return redirect("settings", project.slug)
     stored = Project.objects.get(pk=project.pk) if form.is_bound else project
-    context = {"project": stored, "form": form, "rows": rows, "rendered": prose.render(stored.guidelines)}
+    context = {
+        "project": stored, "form": form, "rows": rows, "rendered": prose.render(stored.guidelines),
+        "held": storage.held_by(stored),
+    }  # fmt: skip
     return render(request, "annotate/project_edit.html", context, status=422 if form.is_bound else 200)
 
 

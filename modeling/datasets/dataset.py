@@ -11,6 +11,7 @@ from django_q.tasks import async_task
 
 from annotate import quality
 from annotate.models import Event, Project, User
+from annotate.operating import room, upkeep
 from modeling.models import NAME, Dataset, DatasetState
 
 from . import candidates, card, composition, items, splits
@@ -75,6 +76,8 @@ def ask(project: Project, by: User | None, name: str, recipe: Recipe, queue: boo
     NAME(name)
     if name in TAKEN:
         raise Refused(f"“{name}” is the address of a page here; take another name.")
+    if problem := room.problem_with_project(project):
+        raise Refused(problem)
     try:
         with transaction.atomic():
             Dataset.objects.filter(
@@ -220,6 +223,7 @@ def seal(dataset: Dataset, made: Composition, beat: candidates.Beat) -> None:
             "dataset frozen", user=dataset.by, project=project,
             dataset=dataset.name, posts=made.posts, hash=dataset.content_hash[:12],
         )  # fmt: skip
+        upkeep.look_again()
 
 
 def end(dataset: Dataset, state: DatasetState, error: str = "") -> None:

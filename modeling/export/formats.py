@@ -114,7 +114,7 @@ def write_to(
     """A folder, or one file where the name ends like one; under its name only once it is whole."""
     format, out = checked(dataset, key, options), out.absolute()
     refuse_to_overwrite(out, replace)
-    if problem := room.problem_with_disk(out.parent):
+    if problem := room.problem_with_disk(out.parent) or room.problem_with_project(dataset.project):
         raise NotExported(problem)
     written = Written()
     try:

@@ -17,6 +17,7 @@ from django_q.tasks import async_task
 
 from annotate.heartbeat import heartbeat
 from annotate.models import Project, User
+from annotate.operating import room, upkeep
 from modeling.chat import Chat
 from modeling.child import Told, child, ended, looks
 from modeling.evaluation.folder import config_of
@@ -48,7 +49,7 @@ Progress = Callable[[Serving], None]
 
 def ask(project: Project, by: User | None, run: Run, form: str, folder: str = "", queue: bool = True) -> Serving:
     """Whoever writes by command carries it out there and then, and queues nothing."""
-    if problem := problem_with(run, form):
+    if problem := problem_with(run, form) or room.problem_with_project(project):
         raise Refused(problem)
     alike = run.servings.filter(form=form, folder=folder)
     if alike.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).exists():
@@ -294,6 +295,7 @@ def end(serving: Serving, state: JobState, error: str = "", told: dict[str, Any]
             return
         if state != JobState.STOPPED:  # for that whoever asked is on record
             at_work.record(f"writing out {JobState(state).label.lower()}", serving, serving, serving.by)
+    upkeep.look_again()
     if state != JobState.DONE and serving.is_of_this_machine:
         shutil.rmtree(folder_of(serving) / PART, ignore_errors=True)
 
@@ -326,6 +328,7 @@ def delete(serving: Serving, by: User | None = None) -> None:
         shutil.rmtree(work_folder(serving), ignore_errors=True)
     Serving.objects.filter(pk=serving.pk).update(deleted=timezone.now())
     at_work.record("written-out model deleted", serving, serving, by)
+    upkeep.look_again()
 
 
 def lies_there(serving: Serving, folder: Path) -> bool:

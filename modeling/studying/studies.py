@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from annotate.models import Event, LabelSource, Project, User
+from annotate.operating import room
 from modeling.datasets.composition import weights_of
 from modeling.datasets.recipe import Recipe
 from modeling.evaluation import evaluating
@@ -105,7 +106,7 @@ def start(
     project: Project, by: User | None, dataset: Dataset, config: Config, recipe: str, plan: Plan, queue: bool = True
 ) -> Study:
     """Whoever studies by command carries it out there and then, and queues nothing."""
-    if problem := problem_with_dataset(dataset, plan):
+    if problem := problem_with_dataset(dataset, plan) or room.problem_with_project(project):
         raise Refused(problem)
     with transaction.atomic():
         study = Study.objects.create(

@@ -15,7 +15,7 @@ from django_q.tasks import async_task
 
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, Project, User
-from annotate.operating import room
+from annotate.operating import room, upkeep
 from modeling.child import Told, child, ended, looks
 from modeling.gpu import full_disk
 from modeling.gpu.config import Config
@@ -64,6 +64,8 @@ def start(
         raise Refused(f"{dataset.name} is not frozen yet.")
     if not run_folder.has_posts_to_learn_from(dataset):
         raise Refused(f"{dataset.name} has no post to train on.")
+    if problem := room.problem_with_project(project):
+        raise Refused(problem)
     told = config.as_json() | {"weights": dict(config.weights) or dataset.facts.get("weights", {})}
     with transaction.atomic():
         state = RunState.AWAY if away else RunState.QUEUED
@@ -238,4 +240,5 @@ def end(run: Run, state: RunState, error: str = "") -> None:
         ended = still_ours(run).update(state=state, error=error, receipt=told, doing="", ended=timezone.now())
         if ended and state != RunState.STOPPED:  # for that whoever asked is on record
             record(f"training {RunState(state).label.lower()}", run, run.by)
+    upkeep.look_again()
     run.refresh_from_db()

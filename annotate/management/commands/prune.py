@@ -3,14 +3,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from annotate.operating.pruning import prune
-from modeling import pruning
+from annotate.operating import pruning, upkeep
 
 SHOWN = 10
 
 
 class Command(BaseCommand):
-    help = "Show what the rules for clean-up would remove on this machine; --yes removes it."
+    help = "Show what the rules for clean-up would remove, of this machine and of what all share; --yes removes it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--yes", action="store_true", help="remove it")
@@ -29,7 +28,8 @@ class Command(BaseCommand):
             if not all and len(each.going) > SHOWN:
                 self.stdout.write(f"    and {len(each.going) - SHOWN:,} more")
         if yes:
-            things, freed = prune(found)
+            things, freed = pruning.prune(found)
+            upkeep.look_again()
             self.stdout.write(f"Removed: {things:,}, {filesizeformat(freed)}.")
         elif any(each.going for each in found):
             self.stdout.write("Nothing was removed: --yes removes it.")
