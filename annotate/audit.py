@@ -63,7 +63,12 @@ def read(audit: Audited) -> Reading | None:
     return Reading(said, "torn" if audit.verdict is None else "lead")
 
 
-Read = tuple[Audited, Reading]
+class Read(NamedTuple):
+    """Of tens of thousands of audits nearly all are like one another, and are reckoned with once."""
+
+    audit: Audited
+    reading: Reading
+    times: int  # so many are alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +111,16 @@ def one_errs(differ: float, labels: int) -> float:
 
 def mistakes_of(audits: Iterable[Audited], labels: int, checks: Share | None = None) -> Mistakes | None:
     """From blind answers only: people who have seen the same votes agree for that reason."""
-    blind = ([answer for answer in audit.answers if answer is not None] for audit in audits if not audit.saw_votes)
-    pairs = [pair for answers in blind for pair in combinations(answers, 2)]
+    differ = pairs = 0
+    for audit, times in Counter(audits).items():
+        given = [] if audit.saw_votes else [answer for answer in audit.answers if answer is not None]
+        for one, other in combinations(given, 2):
+            pairs += times
+            differ += times * (one != other)
     if labels < 2:
         return None
     if pairs:
-        return Mistakes.of_pairs(Share(sum(one != other for one, other in pairs), len(pairs)), labels)
+        return Mistakes.of_pairs(Share(differ, pairs), labels)
     return Mistakes.of_checks(checks, labels) if checks and checks.of else None
 
 
@@ -225,33 +234,38 @@ class Quality:
         return self.mistakes is not None
 
 
-def quality(audits: Sequence[Audited], population: Population, labels: int, checks: Share | None = None) -> Quality:
+def quality(audits: Iterable[Audited], population: Population, labels: int, checks: Share | None = None) -> Quality:
     """`population` counts all that machines settled, those since read or corrected too; `labels` are the project's.
 
-    `checks` are people's answers on the locked test set: they tell of single readers where nothing is read twice.
+    Each audit may come by itself, or a Counter with how many are alike. `checks` are people's answers on the locked
+    test set: they tell of single readers where nothing is read twice.
     """
-    mistakes = mistakes_of(audits, labels, checks)
-    readings = all_read(audits)  # once for everything below: of fifty thousand, each time is a second
-    kinds = Counter(reading.kind for _, reading in readings)
+    alike = Counter(audits)
+    mistakes = mistakes_of(alike, labels, checks)
+    readings = all_read(alike)
     return Quality(
         overall=estimate_of(readings, population, mistakes),
         by_label={label: one for label, one in parts(0, readings, population, mistakes) if isinstance(label, int)},
         by_source={source: one for source, one in parts(1, readings, population, mistakes) if isinstance(source, str)},
-        audits=len(readings),
-        single=kinds["one"],
-        torn=kinds["torn"],
-        unread=len(audits) - len(readings),
-        saw_votes=sum(audit.saw_votes for audit, _ in readings),
-        unseen=estimate_of([one for one in readings if not one[0].saw_votes], population, mistakes),
+        audits=many(readings),
+        single=many(one for one in readings if one.reading.kind == "one"),
+        torn=many(one for one in readings if one.reading.kind == "torn"),
+        unread=alike.total() - many(readings),
+        saw_votes=many(one for one in readings if one.audit.saw_votes),
+        unseen=estimate_of([one for one in readings if not one.audit.saw_votes], population, mistakes),
         mistakes=mistakes,
     )
+
+
+def many(readings: Iterable[Read]) -> int:
+    return sum(one.times for one in readings)
 
 
 def parts(
     of: Literal[0, 1], readings: Sequence[Read], population: Population, mistakes: Mistakes | None
 ) -> Iterable[tuple[int | str, Estimate]]:
-    for part in sorted({(audit.was, audit.source)[of] for audit, _ in readings}, key=str):
-        inside = [one for one in readings if (one[0].was, one[0].source)[of] == part]
+    for part in sorted({stratum_of(one)[of] for one in readings}, key=str):
+        inside = [one for one in readings if stratum_of(one)[of] == part]
         found = estimate_of(inside, {stratum: n for stratum, n in population.items() if stratum[of] == part}, mistakes)
         if found:
             yield part, found
@@ -262,28 +276,40 @@ def estimate(audits: Iterable[Audited], population: Population, mistakes: Mistak
 
 
 def all_read(audits: Iterable[Audited]) -> list[Read]:
-    return [(audit, reading) for audit in audits if (reading := read(audit))]
+    return [Read(audit, reading, times) for audit, times in Counter(audits).items() if (reading := read(audit))]
+
+
+def stratum_of(one: Read) -> Stratum:
+    return one.audit.was, one.audit.source
 
 
 def estimate_of(readings: Sequence[Read], population: Population, mistakes: Mistakes | None) -> Estimate | None:
     if not readings:
         return None
-    wrong = np.array([reading.said != audit.was for audit, reading in readings], dtype=float)
-    inclusion = np.array([audit.inclusion for audit, _ in readings])
-    strata = strata_of([(audit.was, audit.source) for audit, _ in readings], population)
+    times = np.array([one.times for one in readings])
+    wrong = np.repeat([float(one.reading.said != one.audit.was) for one in readings], times)
+    inclusion = np.repeat([one.audit.inclusion for one in readings], times)
+    strata = strata_of(readings, population)
     weights = weigh(inclusion, strata, population)
     rate = float(weights @ wrong / weights.sum())
     kinds: Counter[Kind] = Counter()
-    for (_, reading), weight in zip(readings, (weights / weights.sum()).tolist(), strict=True):
-        kinds[reading.kind] += weight
-    sample = Sample(min(1.0, rate), effective_size(wrong, weights, inclusion, strata), kinds, mistakes)
+    for one, weight in zip(readings, np.add.reduceat(weights, np.cumsum(times) - times).tolist(), strict=True):
+        kinds[one.reading.kind] += weight / float(weights.sum())
+    sample = Sample(min(1.0, rate), effective_size(wrong, weights, inclusion, strata.of), kinds, mistakes)
     posts = sum(population.values()) or round(float((1 / inclusion).sum()))
-    return Estimate(*sample.span(), len(readings), int(wrong.sum()), posts, sample)
+    return Estimate(*sample.span(), len(wrong), int(wrong.sum()), posts, sample)
 
 
-def strata_of(audited: Sequence[Stratum], population: Population) -> list[Stratum | None]:
-    """None for those that are too few to be weighed by themselves: they speak for each other."""
-    read_in = Counter(audited)
+class Strata(NamedTuple):
+    alone: list[Stratum]  # that are weighed by themselves
+    of: NDArray[np.int64]  # each audit's place among these; the place after the last where they are too few for that
+
+
+def strata_of(readings: Sequence[Read], population: Population) -> Strata:
+    """Those that are too few to be weighed by themselves speak for each other."""
+    read_in: Counter[Stratum] = Counter()
+    for one in readings:
+        read_in[stratum_of(one)] += one.times
     alone = sorted(
         (n, stratum) for stratum, n in read_in.items() if n >= ENOUGH_TO_STAND_ALONE and stratum in population
     )
@@ -294,22 +320,23 @@ def strata_of(audited: Sequence[Stratum], population: Population) -> list[Stratu
         if others >= ENOUGH_TO_STAND_ALONE or not (others or unread):
             break
         alone.pop(0)
-    kept = {stratum for _, stratum in alone}
-    return [stratum if stratum in kept else None for stratum in audited]
+    places = {stratum: place for place, (_, stratum) in enumerate(alone)}
+    of = [places.get(stratum_of(one), len(places)) for one in readings]
+    return Strata(list(places), np.repeat(of, [one.times for one in readings]))
 
 
-def weigh(inclusion: Floats, strata: Sequence[Stratum | None], population: Population) -> Floats:
+def weigh(inclusion: Floats, strata: Strata, population: Population) -> Floats:
     """How many posts each audit stands for: one by its chance, so that all of a stratum stand for all its posts."""
     weights = 1 / inclusion
-    kept = set(strata) - {None}
-    for stratum in set(strata):
-        here = np.array([one == stratum for one in strata])
-        posts = population[stratum] if stratum else sum(n for other, n in population.items() if other not in kept)
+    others = sum(n for stratum, n in population.items() if stratum not in strata.alone)
+    for place in np.unique(strata.of).tolist():
+        here = strata.of == place
+        posts = population[strata.alone[place]] if place < len(strata.alone) else others
         weights[here] *= posts / weights[here].sum() if posts else 1
     return weights
 
 
-def effective_size(wrong: Floats, weights: Floats, inclusion: Floats, strata: Sequence[Stratum | None]) -> float:
+def effective_size(wrong: Floats, weights: Floats, inclusion: Floats, strata: NDArray[np.int64]) -> float:
     """Kish's number, corrected where audits that weigh more are wrong more often, and for what was read entirely.
 
     Audits of one stratum that were drawn with one chance are alike; their rate is drawn a little to their stratum's.
@@ -318,11 +345,11 @@ def effective_size(wrong: Floats, weights: Floats, inclusion: Floats, strata: Se
     n = len(wrong)
     common = (n * float(weights @ wrong / weights.sum()) + 0.5) / (n + 1)  # never quite nought
     variance, spread = 0.0, 0.0
-    for stratum in set(strata):
-        here = np.array([one == stratum for one in strata])
+    for stratum in np.unique(strata):
+        here = strata == stratum
         rate = lent(wrong[here], weights[here], common)
         few = max(2.0, kish(weights[here]))
-        for chance in set(inclusion[here].tolist()):
+        for chance in np.unique(inclusion[here]).tolist():
             alike = here & (inclusion == chance)
             own = lent(wrong[alike], weights[alike], rate)
             off = (own * (1 - own) + (own - rate) ** 2) * few / (few - 1)  # the stratum's rate is a guess itself

@@ -4,11 +4,12 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, time
 from typing import Any, Self
 
 from django.contrib.postgres.search import SearchQuery
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.http import urlencode
@@ -19,6 +20,7 @@ from .models.review import FLAGS
 
 PAGE = 60
 COUNT_UP_TO = 1000  # beyond this a page says "more than", because counting grows with the table
+READ_UP_TO = 50_000  # posts, where no index knows the words and each has to be read: what a page can wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Match:
     posts: QuerySet[Post]
     mend: list[str]  # what in the question could not be understood, in sentences
     tally: QuerySet[Tally] | QuerySet[VoteTally] | None  # where the answer's size stands already
+    to_read: QuerySet[Post] | None = None  # where no index knows the words: the posts that all have to be read
+    told: str = ""  # what was left unread, in a sentence
 
     def count(self) -> Count:
         if self.tally is not None:
@@ -94,6 +98,20 @@ class Match:
             return Count(self.tally.aggregate(n=Sum(field))["n"] or 0)
         pks = tuple(self.posts.order_by().values_list("pk", flat=True)[: COUNT_UP_TO + 1])
         return Count(len(pks), pks=pks) if len(pks) <= COUNT_UP_TO else Count(COUNT_UP_TO, more=True)
+
+    def within_reach(self, filters: Filters) -> "Match":
+        """For a page, which cannot wait until a million posts are read; whoever has the time takes all of them."""
+        if self.to_read is None:
+            return self
+        first = self.to_read.order_by("at", "id") if filters.oldest_first else self.to_read.order_by("-at", "-id")
+        beyond = first.values_list("at", "pk")[READ_UP_TO : READ_UP_TO + 1]
+        if not beyond:
+            return self
+        told = (
+            f"Only the {'oldest' if filters.oldest_first else 'newest'} {READ_UP_TO:,} of these posts were looked "
+            "through: a search for what is not there reads every post. Add a word that is there, or choose dates."
+        )
+        return replace(self, posts=self.posts.filter(past(*beyond[0], ascending=not filters.oldest_first)), told=told)
 
 
 def matching(project: Project, filters: Filters, reader: Reader = OVERSEER) -> Match:
@@ -121,12 +139,22 @@ def matching(project: Project, filters: Filters, reader: Reader = OVERSEER) -> M
     if filters.failed:
         posts, problem = failed_in(posts, filters)
         mend += problem
+    to_read = posts if says_only_what_is_not_there(filters.q) else None
     if filters.q:
         posts = posts.filter(search=SearchQuery(filters.q, config="english", search_type="websearch"))
     narrowing = set(filters.narrowing)
     if narrowing <= TALLIED:
         return Match(posts, mend, tally)
-    return Match(posts, mend, votes if narrowing <= {"voter", "said"} else None)
+    return Match(posts, mend, votes if narrowing <= {"voter", "said"} else None, to_read)
+
+
+def says_only_what_is_not_there(words: str) -> bool:
+    """As PostgreSQL sees it, which alone knows what its words mean: `moon OR -rug` is such a search too."""
+    if "-" not in words:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT querytree(websearch_to_tsquery('english', %s)) = 'T'", [words])
+        return bool(cursor.fetchone()[0])
 
 
 TALLIED = {"state", "label", "source", "holdout", "voted"}
@@ -276,10 +304,7 @@ def page_of(
     key = read_key(query.get("after") or query.get("before") or "")
     posts = posts.order_by("at", "id") if ascending else posts.order_by("-at", "-id")
     if key:
-        at, pk = key
-        beyond = Q(at__gt=at) | Q(at=at, pk__gt=pk) if ascending else Q(at__lt=at) | Q(at=at, pk__lt=pk)
-        # The plain bound on `at` is implied, but only with it does PostgreSQL start the index scan at the key.
-        posts = posts.filter(beyond, **{"at__gte" if ascending else "at__lte": at})
+        posts = posts.filter(past(*key, ascending=ascending))
     found = list(posts.select_related("image", "label").defer("search", "meta")[: size + 1])
     more, found = len(found) > size, found[:size]
     if backwards:
@@ -293,6 +318,13 @@ def page_of(
         first=not has_before,
         last=not has_after,
     )
+
+
+def past(at: datetime, pk: int, *, ascending: bool) -> Q:
+    """The plain bound on `at` is implied, but only with it does PostgreSQL start the index scan at the key."""
+    if ascending:
+        return Q(at__gte=at) & (Q(at__gt=at) | Q(at=at, pk__gt=pk))
+    return Q(at__lte=at) & (Q(at__lt=at) | Q(at=at, pk__lt=pk))
 
 
 def write_key(post: Post) -> str:

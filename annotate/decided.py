@@ -10,13 +10,14 @@ from typing import Self
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils.http import urlencode
 
-from .browse import label_id
+from .browse import Count, label_id
 from .models import Disagreement, Project, Review, Vote
 from .models.review import Instead, Stream, Why
 from .quality import MACHINES, TIERS
 from .settling import BY_PEOPLE
 
 PAGE = 60
+COUNT_UP_TO = 10_000  # where each has to be looked up; beyond this a page says "more than"
 ABSTAINED = "abstained"
 
 WHY: dict[str, list[Why]] = {
@@ -82,6 +83,11 @@ class Filters:
     def more(self) -> bool:
         """Whether any of those is in force that are not always in sight."""
         return bool(self.eyes or self.saw or self.source or self.who or self.voter)
+
+    @property
+    def looks_each_up(self) -> bool:
+        """Among votes or answers; the others are known from the decision itself."""
+        return bool(self.saw or self.who or self.voter)
 
     def query(self, **changes: str) -> str:
         return urlencode({name: value for name, value in (self.as_dict() | changes).items() if value})
@@ -153,6 +159,13 @@ def voted(project: Project, filters: Filters, mend: list[str]) -> Q:
 
 def asked_in(targeting: str) -> Q:
     return Q(targeting=int(targeting)) if targeting.isdecimal() and len(targeting) < 19 else Q()
+
+
+def count_of(found: QuerySet[Disagreement], filters: Filters) -> Count:
+    if not filters.looks_each_up:
+        return Count(found.count())
+    number = found.order_by()[: COUNT_UP_TO + 1].count()
+    return Count(min(number, COUNT_UP_TO), more=number > COUNT_UP_TO)
 
 
 def page_of(found: QuerySet[Disagreement], query: Mapping[str, str], size: int = PAGE) -> Page:

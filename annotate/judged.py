@@ -21,11 +21,12 @@ MOST = 3000  # posts of each kind: more narrow no interval that anybody could se
 # as many as we read are taken by a hash of their number, which knows nothing about them.
 JUDGED = """
 WITH picked AS (
-  SELECT id, post_id, label_id, why, inclusion,
-    row_number() OVER (PARTITION BY why ORDER BY hashint8(id), id) AS turn
-  FROM annotate_disagreement
-  WHERE project_id = %(project)s AND was_state <> '' AND label_id IS NOT NULL AND why = ANY(%(whys)s)
-    AND (why <> 'audit' OR inclusion > 0 AND was_source = ANY(%(machines)s))
+  SELECT drawn.* FROM unnest(%(whys)s::text[]) AS kind CROSS JOIN LATERAL (
+    SELECT id, post_id, label_id, why, inclusion FROM annotate_disagreement
+    WHERE project_id = %(project)s AND why = kind AND was_state <> '' AND label_id IS NOT NULL
+      AND (why <> 'audit' OR inclusion > 0 AND was_source = ANY(%(machines)s))
+    ORDER BY hashint8(id), id LIMIT %(most)s
+  ) AS drawn
 )
 SELECT picked.why, picked.label_id, picked.inclusion, array_agg(vote.voter_id), array_agg(vote.label_id),
   array_agg(vote.confidence), EXISTS (
@@ -33,7 +34,7 @@ SELECT picked.why, picked.label_id, picked.inclusion, array_agg(vote.voter_id), 
     WHERE review.disagreement_id = picked.id AND review.undone IS NULL AND cardinality(review.saw) > 0
   )
 FROM picked JOIN annotate_vote AS vote ON vote.post_id = picked.post_id
-WHERE picked.turn <= %(most)s GROUP BY picked.id, picked.why, picked.label_id, picked.inclusion
+GROUP BY picked.id, picked.why, picked.label_id, picked.inclusion
 """
 
 

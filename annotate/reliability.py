@@ -5,6 +5,7 @@ reviewed disagreement for as many as were contested for each that was reviewed. 
 speak for the easy ones.
 """
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ def calibration(voter: int, said: Sequence[Judged]) -> list[Bin]:
     sure = [one for one in said if one.confidences.get(voter) is not None]
     binned: defaultdict[int, list[Judged]] = defaultdict(list)
     for one in sure:
-        binned[int(np.searchsorted(EDGES[1:-1], one.confidences[voter], side="right"))].append(one)
+        binned[bisect_right(EDGES[1:-1], one.confidences[voter])].append(one)
     return [
         Bin(
             EDGES[at],

@@ -20,37 +20,37 @@ TOTAL = date.max  # stands for all weeks together
 # on one post that people gave without seeing each other's, which a lead's word is not; the truth of a check is known
 # otherwise than from machines.
 ANSWERS = """
-WITH answer AS (
   SELECT review.reviewer_id, review.disagreement_id, review.label_id, review.seconds,
     date_trunc('week', review.at AT TIME ZONE 'UTC')::date AS week, cardinality(review.saw) > 0 AS saw,
-    d.answers > 1 AND NOT review.final AND d.why <> 'check' AS independent, post.label_id AS known
+    CASE WHEN d.why = 'check' THEN (
+      SELECT post.label_id FROM annotate_post AS post
+      WHERE post.id = d.post_id AND post.holdout AND post.label_source IN ('import', 'review')
+    ) END AS known
   FROM annotate_review AS review
   JOIN annotate_disagreement AS d ON d.id = review.disagreement_id
-  LEFT JOIN annotate_post AS post
-    ON post.id = d.post_id AND d.why = 'check' AND post.holdout AND post.label_source IN ('import', 'review')
   WHERE review.project_id = %(project)s AND review.at >= %(since)s AND review.at < %(until)s
     AND review.undone IS NULL AND review.instead <> 'skip'
     AND NOT (d.closed IS NOT NULL AND d.was_state = '' AND d.answers > 0)
     AND (%(person)s::bigint IS NULL OR review.disagreement_id IN (
       SELECT disagreement_id FROM annotate_review WHERE project_id = %(project)s AND reviewer_id = %(person)s
     ))
-)
 """
-WORK = f"""{ANSWERS}
+INDEPENDENT = f"{ANSWERS} AND d.answers > 1 AND NOT review.final AND d.why <> 'check'"
+WORK = f"""WITH answer AS ({ANSWERS})
 SELECT reviewer_id, coalesce(week, %(total)s), count(*), count(*) FILTER (WHERE saw),
   percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds),
   count(*) FILTER (WHERE label_id = known), count(*) FILTER (WHERE label_id IS NOT NULL AND known IS NOT NULL)
 FROM answer GROUP BY GROUPING SETS ((reviewer_id), (reviewer_id, week))
 """
-COMPARED = f"""{ANSWERS}
+COMPARED = f"""WITH answer AS ({INDEPENDENT})
 SELECT one.reviewer_id, coalesce(one.week, %(total)s), count(*) FILTER (WHERE one.label_id = other.label_id), count(*)
 FROM answer AS one JOIN answer AS other
   ON other.disagreement_id = one.disagreement_id AND other.reviewer_id <> one.reviewer_id
-WHERE one.independent AND other.independent AND one.label_id IS NOT NULL AND other.label_id IS NOT NULL
+WHERE one.label_id IS NOT NULL AND other.label_id IS NOT NULL
 GROUP BY GROUPING SETS ((one.reviewer_id), (one.reviewer_id, one.week))
 """
-TOGETHER = f"""{ANSWERS}
-SELECT array_agg(label_id) FROM answer WHERE independent GROUP BY disagreement_id HAVING count(*) > 1
+TOGETHER = f"""WITH answer AS ({INDEPENDENT})
+SELECT array_agg(label_id) FROM answer GROUP BY disagreement_id HAVING count(*) > 1
 """
 
 

@@ -234,6 +234,11 @@ class StartForm(forms.Form):
         return [(estimate, str(estimate.voter.pk) in chosen) for estimate in self.estimates]
 
     @property
+    def posts(self) -> int:
+        """Chosen, whoever has voted on them."""
+        return self.estimates[0].posts if self.estimates else 0
+
+    @property
     def wants_pilot(self) -> bool:
         return any(estimate.each is None and not estimate.answers for estimate in self.estimates)
 

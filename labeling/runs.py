@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django_q.tasks import async_task
 
 from annotate.browse import Filters, matching
-from annotate.models import Event, Project, User, Vote, Voter, VoteTally
+from annotate.models import Event, Post, Project, User, Voter, VoteTally
 
 from . import batch, pricing, wording
 from .asking import unvoted
@@ -19,6 +19,7 @@ from .models import Asked, Failure, Mode, Part, RunState, VotingRun
 from .providers import PROVIDERS
 
 RECENT = 500  # answers that an estimate looks at
+COUNTED = 10_000  # posts: of more, so many drawn by lot tell of how many a voter has spoken already
 
 
 class CannotStart(Exception):
@@ -34,6 +35,7 @@ class Usage(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Estimate:
     voter: Voter
+    posts: int  # that were chosen
     asks: int
     answers: int  # how many real answers it rests on; none means a pilot is due
     tokens_in: float | None
@@ -43,6 +45,7 @@ class Estimate:
     missing: str  # a sentence, where the voter's key is not set
     ends: date | None  # when its provider switches the model off
     change: wording.Change | None  # of what it is asked beside the post
+    is_drawn: bool = False  # whether the asks are told by a part of the posts
 
     @property
     def total(self) -> Decimal | None:
@@ -67,7 +70,13 @@ def estimates(run: VotingRun, voters: Sequence[Voter]) -> list[Estimate]:
     return [estimate(run, voter, used[voter.pk], asks[voter.pk], changed.get(voter.pk)) for voter in voters]
 
 
-def estimate(run: VotingRun, voter: Voter, used: Usage, asks: int, change: wording.Change | None) -> Estimate:
+class Asks(NamedTuple):
+    posts: int
+    number: int
+    is_drawn: bool = False
+
+
+def estimate(run: VotingRun, voter: Voter, used: Usage, asks: Asks, change: wording.Change | None) -> Estimate:
     price = None
     if voter.provider == "offline":
         price = Decimal(0)
@@ -76,11 +85,12 @@ def estimate(run: VotingRun, voter: Voter, used: Usage, asks: int, change: wordi
             voter.provider, voter.model, round(used.tokens_in or 0), round(used.tokens_out or 0), voter.parameters
         )
     return Estimate(
-        voter=voter, asks=asks if run.limit is None else min(asks, run.limit), answers=used.answers,
+        voter=voter, posts=asks.posts, asks=asks.number if run.limit is None else min(asks.number, run.limit),
+        answers=used.answers,
         tokens_in=used.tokens_in, tokens_out=used.tokens_out, each=price,
         batch_factor=PROVIDERS[voter.provider].batch_factor,
         missing=PROVIDERS[voter.provider].missing(voter.parameters), ends=pricing.ends(voter.provider, voter.model),
-        change=change,
+        change=change, is_drawn=asks.is_drawn,
     )  # fmt: skip
 
 
@@ -115,18 +125,48 @@ def latest_of(asked: Mapping[int, list[int]]) -> dict[int, Usage]:
         return {pk: Usage(*told) for pk, *told in cursor.fetchall()}
 
 
-def asks_of(run: VotingRun, voters: Sequence[Voter]) -> dict[int, int]:
+# As many as we look at are drawn by a hash of their number, which knows nothing about them.
+POSTS = """
+SELECT count(*), (array_agg(pk ORDER BY hashint8(pk)) FILTER (WHERE hashint8(pk) %% 8 = 0))[:%s]
+FROM ({posts}) AS asked (pk)
+"""
+SPOKEN = """
+SELECT voter_id, count(*) FROM annotate_vote WHERE voter_id = ANY(%s::bigint[]) AND post_id IN ({posts}) GROUP BY 1
+"""
+ALL_OF = "SELECT unnest(%s::bigint[])"
+
+
+def asks_of(run: VotingRun, voters: Sequence[Voter]) -> dict[int, Asks]:
     """How many of the posts each has not spoken of. Where it is all of them, both numbers stand already."""
     match = matching(run.project, Filters.from_query(run.posts))
-    if run.posts:
-        posts = match.posts.count()
-        votes = Vote.objects.filter(voter__in=voters, post__in=match.posts.order_by()).values("voter").order_by()
-        spoken = dict(votes.annotate(n=Count("pk")).values_list("voter", "n"))
-    else:
+    tallied = VoteTally.objects.filter(voter_id__in=[voter.pk for voter in voters]).values("voter_id")
+    votes = dict(tallied.annotate(n=Sum("votes")).values_list("voter_id", "n"))
+    if not run.posts:
         posts = match.count().number
-        tallied = VoteTally.objects.filter(voter_id__in=[voter.pk for voter in voters]).values("voter_id")
-        spoken = dict(tallied.annotate(n=Sum("votes")).values_list("voter_id", "n"))
-    return {voter.pk: posts - spoken.get(voter.pk, 0) for voter in voters}
+        return {voter.pk: Asks(posts, posts - votes.get(voter.pk, 0)) for voter in voters}
+    return asks_among(match.posts, {voter.pk: bool(votes.get(voter.pk)) for voter in voters})
+
+
+def asks_among(posts: QuerySet[Post], spoke: Mapping[int, bool]) -> dict[int, Asks]:
+    """`spoke`: whether a voter has ever said anything."""
+    if posts.query.is_empty():  # what was asked for cannot be understood
+        return dict.fromkeys(spoke, Asks(0, 0))
+    asked, values = posts.order_by().values("pk").query.sql_with_params()
+    [(number, drawn)] = told(POSTS.format(posts=asked), COUNTED, *values)
+    voters = [pk for pk, ever in spoke.items() if ever]
+    if number <= COUNTED:
+        spoken = dict(told(SPOKEN.format(posts=asked), voters, *values) if number else [])
+        return {pk: Asks(number, number - spoken.get(pk, 0)) for pk in spoke}
+    spoken = dict(told(SPOKEN.format(posts=ALL_OF), voters, drawn))
+    left = {pk: round(number * (1 - spoken.get(pk, 0) / len(drawn))) for pk in voters}
+    return {pk: Asks(number, left.get(pk, number), is_drawn=pk in left) for pk in spoke}
+
+
+def told(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def askable(project: Project) -> list[Voter]:

@@ -123,9 +123,8 @@ def start(request: HttpRequest, project: Project) -> HttpResponse:
     form = StartForm(request.POST or None, project=project, filters=filters)
     if form.is_valid() and (begun := form.start(me(request))):
         return redirect(begun)
-    match = matching(project, filters)
     context = {
-        "project": project, "form": form, "filters": filters, "count": match.count(), "mend": match.mend,
+        "project": project, "form": form, "filters": filters, "mend": matching(project, filters).mend,
         "states": State.choices, "labels": project.labels.all(), "pilot": PILOT,
     }  # fmt: skip
     return render(request, "labeling/start.html", context, status=422 if form.is_bound else 200)

@@ -1,5 +1,7 @@
 """The estimate of what is still wrong, held against projects whose truth is known."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -167,6 +169,14 @@ class TestQuality:
         assert known.rate == NEAR(0.05, abs=0.005)
         assert known.low < 0.05 < known.high
         assert mistakes_of(audit(rng, settled, 0.1, ALONE), LABELS) is None
+
+    def test_audits_that_are_alike_may_come_counted(self):
+        rng = np.random.default_rng(10)
+        settled = settle(rng, 20_000, 0.09)
+        audits = audit(rng, settled, 0.5, FALLIBLE)
+        counted = Counter(audits)
+        assert len(counted) < len(audits) / 50
+        assert quality(counted, settled.population, LABELS) == quality(audits, settled.population, LABELS)
 
     def test_sets_those_apart_who_saw_the_votes(self):
         blind = [Audited(0, "c", 0.1, (int(k < 4),) * 2) for k in range(40)]

@@ -235,6 +235,64 @@ class TestPages:
         assert page_of(match.posts, asked, {}, size=2, count=match.count()) == page_of(match.posts, asked, {}, size=2)
 
 
+class TestWhatIsNotThere:
+    """No index knows where a word is missing: every post has to be read, and a page reads only so many."""
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch):
+        monkeypatch.setattr("annotate.browse.READ_UP_TO", 3)
+
+    def within(self, project, **filters):
+        match = matching(project, Filters(**filters)).within_reach(Filters(**filters))
+        assert match.count().number == match.posts.count()
+        return sorted(match.posts.values_list("text", flat=True)), match.told
+
+    def test_is_sought_among_the_newest(self, project):
+        for text in ("old gm", "old", "gm", "new", "newer gm"):
+            make_post(project, text)
+        texts, told = self.within(project, q="-gm")
+        assert texts == ["new"]
+        assert told.startswith("Only the newest 3 of these posts were looked through")
+        assert found(project, q="-gm") == ["new", "old"]  # by whoever has the time, such as a voting run
+
+    def test_is_sought_among_the_oldest_where_these_come_first(self, project):
+        for text in ("old gm", "old", "gm", "new"):
+            make_post(project, text)
+        texts, told = self.within(project, q="-gm", order="oldest")
+        assert (texts, told.split(" of ")[0]) == (["old"], "Only the oldest 3")
+
+    def test_of_posts_of_one_moment_no_more_are_read(self, project):
+        moment = datetime(2025, 11, 14, tzinfo=UTC)
+        for n in range(5):
+            make_post(project, str(n), at=moment)
+        assert self.within(project, q="-gm")[0] == ["2", "3", "4"]
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [("-gm", True), ("-gm -moon", True), ("moon or -gm", True), ("moon -gm", False), ("moon", False),
+         ('"gm-moon"', False), ("-the", False), ("--", False), ("", False)],
+    )  # fmt: skip
+    def test_only_a_search_that_names_no_word_that_is_there_is_cut_short(self, project, words, told):
+        for n in range(5):
+            make_post(project, f"moon {n}")
+        assert bool(self.within(project, q=words)[1]) == told
+
+    def test_is_sought_among_all_where_other_filters_leave_few(self, project):
+        for n in range(5):
+            make_post(project, f"{n}", state="waiting" if n else "aside")
+        assert self.within(project, q="-gm", state="aside") == (["0"], "")
+        assert self.within(project, q="-gm", state="waiting")[1]
+
+    def test_the_page_says_so(self, client, project):
+        client.force_login(make_member(project))
+        posts = [make_post(project, text) for text in ("old", "gm 1", "new", "gm 2")]
+        page = client.get(f"/p/{project.slug}/posts?q=-gm").content.decode()
+        assert "Only the newest 3 of these posts were looked through" in page
+        assert "1 match" in page
+        assert client.get(f"/p/{project.slug}/posts/{posts[2].pk}?q=-gm").status_code == 200
+        assert "looked through" not in client.get(f"/p/{project.slug}/posts?q=gm").content.decode()
+
+
 class TestThePage:
     @pytest.fixture
     def reader(self, client, project):

@@ -136,6 +136,18 @@ class TestAsking:
         waiting(project, 1)
         assert "4 posts in all, of which it was asked about 3 before" in page(client, f"{HERE}/preview")
 
+    def test_of_very_many_posts_only_some_are_looked_at_for_that(self, client, project, run, monkeypatch):
+        monkeypatch.setattr("modeling.forms.prelabellings.LOOK_AT", 2)
+        asked(run, waiting(project, 3))
+        assert "3 posts in all, of which it was asked about at least 2 before" in page(client, f"{HERE}/preview")
+
+    def test_where_nobody_has_voted_it_need_not_look(self, client, project, run):
+        asked(run, [(make_post(project, "gm", state="contested"), "bullish", 0.9)])
+        waiting(project, 4)
+        with CaptureQueriesContext(connection) as queries:
+            assert "4 posts in all." in page(client, f"{HERE}/preview")
+        assert not [query for query in queries if 'annotate_vote"' in query["sql"]]
+
     def test_filters_of_a_list_come_along_in_the_address(self, client, project, run):
         text = client.get(f"{HERE}/new?run={run.pk}&state=waiting&q=moon").content.decode()
         assert "state=waiting&amp;q=moon" in text

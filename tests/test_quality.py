@@ -1,5 +1,7 @@
 """How wrong the settled labels are: what is read of people's decisions, and what is made of it."""
 
+from collections import Counter
+
 import pytest
 from django.core.cache import cache
 from django.db import connection
@@ -62,6 +64,14 @@ class TestAudits:
         assert quality.audits(project) == [
             (post.pk, audit.Audited(bullish, "consensus", 1.0, (bearish, bearish), bearish, saw_votes=False))
         ]
+
+    def test_those_that_are_alike_are_counted(self):
+        project = make_project(audit_rate=1)
+        for label in ("bullish", "bullish", "bearish"):
+            agreed(project, label)
+        read_all(two_readers(project), "bullish")
+        assert quality.audits_alike(project) == Counter(audits(project))
+        assert sorted(quality.audits_alike(project).values()) == [1, 2]
 
     def test_one_answer_counts_while_the_second_is_awaited(self):
         project = make_project(audit_rate=1)
@@ -301,6 +311,19 @@ class TestJudged:
         )
         sums = {kind: sum(one.weight for one in weighed if one.stratum == kind) for kind in ("audit", "split")}
         assert sums == {"audit": pytest.approx(30), "split": pytest.approx(8)}
+
+    def test_of_very_many_some_of_each_kind_are_read_the_same_ones_every_time(self, monkeypatch):
+        project = make_project(audit_rate=1, double_rate=0)
+        for _ in range(4):
+            agreed(project)
+            contested(project)
+        read_all([seat(project)], "bullish")
+        everything = judged.judged_rows(project)
+        monkeypatch.setattr(judged, "MOST", 3)
+        some = judged.judged_rows(project)
+        assert Counter(row.why for row in everything) == {"audit": 4, "split": 4}
+        assert Counter(row.why for row in some) == {"audit": 3, "split": 3}
+        assert sorted(map(str, some)) == sorted(map(str, judged.judged_rows(project)))
 
     def test_the_riskiest_are_no_sample_of_anything(self):
         project = make_project(audit_rate=0)

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from annotate import decided, queue
+from annotate.browse import Count
 from annotate.decided import Filters
 from annotate.models import Disagreement, Review, Role
 from annotate.models.review import Why
@@ -139,6 +140,13 @@ class TestDecidedPosts:
         page = page_of(client, filled, "/decided", query)
         assert words in html.unescape(page)
         assert "No decided post matches" in page
+
+    def test_of_those_that_have_to_be_looked_up_only_so_many_are_counted(self, client, filled, monkeypatch):
+        monkeypatch.setattr(decided, "COUNT_UP_TO", 3)
+        found, _ = decided.matching(filled, Filters(voter="a"))
+        assert decided.count_of(found, Filters(voter="a")) == Count(3, more=True)
+        assert "more than 3 match" in page_of(client, filled, "/decided", "?voter=a")
+        assert decided.count_of(found, Filters()) == Count(found.count())  # what a decision knows of itself
 
     def test_odd_keys_begin_anew(self, client, filled):
         for key in ("x", "99999999999999999999", "-1", "\0"):

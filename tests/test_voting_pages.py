@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 
 from annotate import settling
 from annotate.funnel import read_voters
-from annotate.models import Event, Role, Vote, Voter
+from annotate.models import Event, Post, Role, Vote, Voter
 from annotate.tasks import settle_project
 from labeling import asking, pairs, runs, voters, voting
 from labeling.models import Failure, RunState, VotingRun
@@ -60,6 +60,10 @@ def get(client, name, project, /, *args, **query):
     response = client.get(reverse(name, args=[project.slug, *args]), query)
     assert response.status_code == 200
     return response.content.decode()
+
+
+def words(page):
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
 def post(client, name, project, /, *args, **data):
@@ -520,6 +524,24 @@ class TestStarting:
         assert "$0.15" in page
         assert "As a batch job" in page
 
+    def test_of_very_many_posts_a_part_tells_how_many_are_left(self, client, project, admin, keywords, monkeypatch):
+        monkeypatch.setattr(runs, "COUNTED", 100)
+        gpt = make_gpt(project)
+        Post.objects.bulk_create(
+            Post(project=project, external_id=str(n), text="moon", at=timezone.now(), content_hash=str(n))
+            for n in range(200)
+        )
+        last = make_post(project, "gm")
+        Vote.objects.create(post=last, voter=gpt)
+        page = words(get(client, "voting_new", project, q="moon"))
+        assert "Asks about 200" in page
+        assert "Asks 200" in page  # the other has never said anything
+        Vote.objects.bulk_create(Vote(post=post, voter=gpt) for post in project.posts.exclude(pk=last.pk))
+        page = words(get(client, "voting_new", project, q="moon"))
+        assert "Asks about 0" in page
+        assert "It has voted on nearly all of these." in page
+        assert "It has voted on all of these." in words(get(client, "voting_new", project, q="gm"))
+
     def test_without_voters_it_says_what_to_do(self, client, project, admin):
         make_post(project)
         assert "Nobody to ask yet" in get(client, "voting_new", project)
@@ -578,7 +600,7 @@ class TestARun:
             assert run.state == state
             event = Event.objects.get(verb=verb)
             assert (event.user, event.project, event.data) == (admin, project, {"run": run.pk, "voters": ["keywords"]})
-        assert "Voting cancelled" in get(client, "project", project)
+        assert "A voting run was cancelled" in get(client, "project", project)
 
     def test_one_whose_voter_is_busy_elsewhere_is_not_resumed(self, client, project, admin, run, keywords):
         VotingRun.objects.filter(pk=run.pk).update(state=RunState.FAILED)

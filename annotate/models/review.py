@@ -1,6 +1,6 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -156,6 +156,16 @@ class Disagreement(models.Model):
             models.Index(
                 fields=["project", "instead", "post"], name="set_aside_by_people",
                 condition=~Q(instead="") & ~Q(was_state=""),
+            ),
+            # All that quality.DECIDED counts by lies in it, so that it need not look up as many rows.
+            models.Index(
+                fields=["project", "closed", "id"], name="decided_by_time", condition=~Q(was_state=""),
+                include=["why", "was_source", "was_label", "label", "stream", "answers"],
+            ),
+            # As judged.JUDGED draws them.
+            models.Index(
+                F("project"), F("why"), Func(F("id"), function="hashint8"), F("id"), name="decided_by_lot",
+                condition=~Q(was_state="") & Q(label__isnull=False),
             ),
         ]  # fmt: skip
 

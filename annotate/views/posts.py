@@ -23,7 +23,7 @@ MORE = {"voter", "said", "other", "other_said", "answers", "since", "until", "or
 @requires(Role.REVIEWER)
 def posts(request: HttpRequest, project: Project) -> HttpResponse:
     filters = Filters.from_query(request.GET.dict())
-    match = matching(project, filters, reader_of(request))
+    match = matching(project, filters, reader_of(request)).within_reach(filters)
     count = match.count()
     context = {
         "project": project,
@@ -31,6 +31,7 @@ def posts(request: HttpRequest, project: Project) -> HttpResponse:
         "page": page_of(match.posts, filters, request.GET.dict(), count=count),
         "count": count,
         "mend": match.mend,
+        "told": match.told,
         "more_filters": filters.as_dict().keys() & MORE,
         "as_list": request.GET.get("as") == "list",
         "tail": tail(request),
@@ -84,7 +85,7 @@ def told(value: object) -> str:
 
 def neighbours(project: Project, filters: Filters, shown: Post, reader: Reader) -> tuple[Post | None, Post | None]:
     """The posts on either side in the list that the reader came from."""
-    match, key = matching(project, filters, reader), write_key(shown)
+    match, key = matching(project, filters, reader).within_reach(filters), write_key(shown)
     count = match.count() if filters.q else None
     before = page_of(match.posts, filters, {"before": key}, size=1, count=count).posts
     after = page_of(match.posts, filters, {"after": key}, size=1, count=count).posts

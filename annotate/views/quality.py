@@ -31,7 +31,7 @@ def listed(request: HttpRequest, project: Project) -> HttpResponse:
     filters = decided.Filters.from_query(request.GET.dict())
     found, mend = decided.matching(project, filters)
     context = {
-        "project": project, "filters": filters, "mend": mend, "count": found.count(),
+        "project": project, "filters": filters, "mend": mend, "count": decided.count_of(found, filters),
         "page": decided.page_of(found, request.GET.dict()), "choices": decided.CHOICES,
         "labels": list(project.labels.all()), "voters": list(project.voters.values_list("name", flat=True)),
     }  # fmt: skip

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from django import forms
+from django.db.models import Exists, OuterRef, Sum
 from django.http import QueryDict
 
-from annotate.browse import COUNT_UP_TO, Count, Filters, Match, matching
-from annotate.models import Project, Tally, User, Voter
+from annotate.browse import Count, Filters, Match, matching
+from annotate.models import Project, Tally, User, Vote, Voter
 from modeling.cascade import cascades
 from modeling.models import Cascade, PreLabelling, Run
 from modeling.prelabelling import prelabelling as room
@@ -22,6 +23,7 @@ USUAL = {
     "which": "waiting", "bits": "0", "batch": "16", "threshold": "0.9", "growth": "1.5", "audit_rate": "0.1",
     "most_doubts": "200",
 }  # fmt: skip
+LOOK_AT = 10_000  # posts, whether the model was asked about them before; of more, a page says "at least"
 CASCADE = "cascade-"  # before its number, where a run is told by its number alone
 WHICH = (
     ("waiting", "Those that wait for votes: as usual"),
@@ -179,18 +181,20 @@ class PreLabellingForm(SettleForm):
 
     @cached_property
     def known(self) -> Count:
-        """Those of them that this very model was asked about before; a cascade, at this very point."""
+        """Those of them that this very model was asked about before; a cascade, at this very point. Of very many, no
+        more are looked at than a page can wait for."""
         run, bits, cascade = self.chosen, int(self.cleaned_data["bits"]), self.cascade
         assert run is not None
         parameters: dict[str, Any] = {"run": run.pk} | ({"bits": bits} if bits else {})
         if cascade:
             parameters |= {"cascade": cascade.pk, "threshold": cascade.threshold}
         before = Voter.objects.filter(project=self.project, provider=room.PROVIDER, parameters=parameters).first()
-        if before is None:
+        if before is None or nobody_voted(unlocked(self.project, self.posts)):
             return Count(0)
-        voted = unlocked(self.project, self.posts).posts.filter(votes__voter=before).order_by()
-        found = len(voted.values_list("pk")[: COUNT_UP_TO + 1])
-        return Count(min(found, COUNT_UP_TO), more=found > COUNT_UP_TO)
+        posts = unlocked(self.project, self.posts).posts.order_by()
+        votes = Vote.objects.filter(voter=before, post=OuterRef("pk"))
+        said = list(posts.values_list(Exists(votes), flat=True)[: LOOK_AT + 1])
+        return Count(min(sum(said), LOOK_AT), more=len(said) > LOOK_AT)
 
 
 def point_of(cascade: Cascade) -> str:
@@ -202,6 +206,12 @@ def unlocked(project: Project, filters: Mapping[str, str]) -> Match:
     match = matching(project, Filters.from_query(filters))
     counted = match.tally.filter(holdout=False) if match.tally is not None and match.tally.model is Tally else None
     return replace(match, posts=match.posts.filter(holdout=False), tally=counted)
+
+
+def nobody_voted(match: Match) -> bool:
+    """As far as that stands already."""
+    tally: Any = match.tally
+    return tally is not None and not tally.filter(voted=True).aggregate(n=Sum("posts"))["n"]
 
 
 def filters_in(address: str) -> Filters:

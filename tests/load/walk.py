@@ -31,7 +31,8 @@ POSTS = [
     "voter=gpt&said=bullish&other=gemini&other_said=bearish", "voter=gpt&other=narrow&answers=both",
     "voter=narrow&other=gemini&answers=different&state=contested", "label=bullish&voter=narrow",
     "q=moon", "q=moon+dip", "q=unique777", "q=unique777&state=contested", "q=zebra", "q=moon&state=aside",
-    "q=moon&label=bullish&since=2024-06-01", 'q="does+what+it+does"', "q=-market",
+    "q=moon&label=bullish&since=2024-06-01", 'q="does+what+it+does"', "q=-market", "q=-market&order=oldest",
+    "q=-market&state=waiting", "q=-moon", "q=moon+-market",
     "flag=cannot_tell", "flag=broken", "reviewer=person+7", "reviewer=nobody",
     "reviewer=person+7&label=bullish&order=oldest", "template=1",
 ]  # fmt: skip
@@ -43,7 +44,9 @@ PAGES = [
     "run_preview", "run_compare", "studies", "study_new", "cascades", "cascade_new", "evaluations", "evaluation_new",
     "evaluation_compare", "prelabellings", "prelabelling_new", "prelabelling_preview",
     "prelabelling_new?state=contested", "rounds", "round_new", "round_preview", "playground", "label_studio",
-    "imports", "import_new", "events", "events?verb=reviewed", "quality_decided?stream=audit",
+    "imports", "import_new", "events", "events?verb=reviewed", "quality_decided?why=audit",
+    "quality_decided?why=contested&verdict=new", "quality_decided?who=person+7", "quality_decided?voter=gpt",
+    "prelabelling_preview?which=all", "prelabelling_preview?which=list&address=posts%3Fq%3Dmoon",
 ]  # fmt: skip
 OF_ONE = {
     "reviewer": "person", "voter": "voter", "voter_edit": "fake", "voter_request": "fake", "run": "run",
