@@ -191,6 +191,14 @@ def test_one_damaged_file_leaves_the_others(opened):
         archive.read("c.txt", 10)
 
 
+def test_a_name_as_long_as_a_page_is_told_in_a_sentence(opened):
+    data = zipped((f"{'[' * 3000}.txt", b"AAAA"), method=zipfile.ZIP_STORED).replace(b"AAAA", b"AXAA")
+    archive = opened(data)
+    with pytest.raises(BadMember, match=r"…' is damaged") as refusal:
+        archive.read(archive.names()[0], 10)
+    assert len(str(refusal.value)) < 300
+
+
 def test_files_are_read_by_several_threads_at_once(opened):
     archive = opened(zipped(*[(f"{n}.txt", str(n).encode() * 20_000) for n in range(50)]))
     with ThreadPoolExecutor(4) as pool:

@@ -100,6 +100,11 @@ class TestForm:
         """A new setting of the trainer that nobody can see would be one that nobody knows of."""
         assert {*run_settings.SETTINGS, run_settings.BY_LABEL} == set(Config(model="tiny").as_json())
 
+    @pytest.mark.parametrize("given", [{"model": "a\0"}, {"targets": "\ud800"}, {"weights": {"\0": 1.0}}])
+    def test_a_name_that_no_database_keeps_is_refused(self, given):
+        with pytest.raises(ValueError, match="cannot be printed"):
+            Config(**{"model": "tiny"} | given)
+
     @pytest.mark.parametrize("preset", training_presets.available(), ids=lambda preset: preset.key)
     def test_a_recipe_fills_it_in(self, client, dataset, preset):
         form = client.get(f"/p/memes/runs/new?dataset=v1&recipe={preset.key}").context["form"]

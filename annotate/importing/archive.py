@@ -20,6 +20,7 @@ MAX_RATIO = 250  # text tables pack 5 to 50 times smaller; a bomb up to 1,032 ti
 SMALL = 1024**2  # a few kilobytes of one letter are no bomb, whatever the ratio
 BYTES_PER_ENTRY = 512  # of the archive's table of contents, a long path included
 LOCAL_HEADER = 30
+TOLD = 200  # signs of a name, in a sentence
 
 CLUTTER = {".ds_store", "thumbs.db", "desktop.ini"}
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
@@ -80,7 +81,7 @@ class Archive:
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         if name not in self.members:
-            raise BadMember(f"The archive holds no file {name!r}.")
+            raise BadMember(f"The archive holds no file {told(name)}.")
         return self.members[name]
 
     def read(self, name: str, limit: int) -> bytes:
@@ -88,9 +89,9 @@ class Archive:
             with self.file.open(self._member(name)) as member:
                 data = member.read(limit + 1)
         except DAMAGE as error:
-            raise BadMember(f"{name!r} is damaged in the archive.") from error
+            raise BadMember(f"{told(name)} is damaged in the archive.") from error
         if len(data) > limit:
-            raise BadMember(f"{name!r} unpacks to more than the {limit / 1024**2:.4g} MB allowed.")
+            raise BadMember(f"{told(name)} unpacks to more than the {limit / 1024**2:.4g} MB allowed.")
         return data
 
     def extract_table(self, name: str, folder: Path) -> Path:
@@ -101,8 +102,13 @@ class Archive:
                 shutil.copyfileobj(member, out, SMALL)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             target.unlink(missing_ok=True)
-            raise Unreadable(f"{name!r} is damaged in the archive; pack it again.") from error
+            raise Unreadable(f"{told(name)} is damaged in the archive; pack it again.") from error
         return target
+
+
+def told(name: str) -> str:
+    """A name may be as long as a book, and nobody reads that in a sentence."""
+    return repr(name if len(name) <= TOLD else f"{name[:TOLD]}…")
 
 
 def open_archive(
@@ -140,7 +146,7 @@ def check(file: zipfile.ZipFile, max_members: int, max_total: int, max_ratio: in
     for info in infos:
         if info.file_size > max(SMALL, max_ratio * info.compress_size):
             raise Unreadable(
-                f"{readable_name(info)!r} claims to unpack to more than {max_ratio} times its size, as bombs do."
+                f"{told(readable_name(info))} claims to unpack to more than {max_ratio} times its size, as bombs do."
             )
     check_overlap(infos)
 

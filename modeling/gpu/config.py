@@ -88,6 +88,9 @@ class Config:
 
 
 def problem_with(config: Config) -> str:
+    words = (config.model, config.revision, config.targets, config.schedule, *config.weights)
+    if not all(word.isprintable() for word in words):
+        return "A name there holds signs that cannot be printed: write it anew."
     if config.method not in METHODS:
         return f"“{config.method}” is no method; there are {', '.join(METHODS)}."
     if config.sharing not in SHARINGS:
