@@ -337,7 +337,7 @@ def weigh(inclusion: Floats, strata: Strata, population: Population) -> Floats:
 
 
 def effective_size(wrong: Floats, weights: Floats, inclusion: Floats, strata: NDArray[np.int64]) -> float:
-    """Kish's number, corrected where audits that weigh more are wrong more often, and for what was read entirely.
+    """Kish's number, corrected where audits that weigh more are wrong more often, and for how much of all was read.
 
     Audits of one stratum that were drawn with one chance are alike; their rate is drawn a little to their stratum's.
     Each post was drawn by itself, so that near-duplicates need no correction: it is these very posts we speak of.
@@ -353,7 +353,8 @@ def effective_size(wrong: Floats, weights: Floats, inclusion: Floats, strata: ND
             alike = here & (inclusion == chance)
             own = lent(wrong[alike], weights[alike], rate)
             off = (own * (1 - own) + (own - rate) ** 2) * few / (few - 1)  # the stratum's rate is a guess itself
-            variance += float((weights[alike] ** 2).sum()) * (1 - chance) * off
+            unread = max(0.0, 1 - 1 / float(weights[alike][0]))  # of all of them; many are drawn and not read yet
+            variance += float((weights[alike] ** 2).sum()) * unread * off
             spread += float(weights[alike].sum()) * own
     middle = spread / float(weights.sum())
     return min(MOST, middle * (1 - middle) * float(weights.sum()) ** 2 / variance) if variance else MOST

@@ -17,12 +17,15 @@ LABELS = 3
 FALLIBLE = People(errs=0.05, lead_errs=0.025)
 
 
-def covered(seed, errors, audits, people=PERFECT, projects=700, posts=4000, labels=LABELS, later=None, worse=1.0):
+def covered(
+    seed, errors, audits, people=PERFECT, projects=700, posts=4000, labels=LABELS, later=None, worse=1.0, read=1.0
+):
     """The share of the projects whose true error lies within the interval, and how far off the estimates are."""
     rng, held, off = np.random.default_rng(seed), 0, []
     for _ in range(projects):
         settled = settle(rng, posts, rng.uniform(*errors), labels, worse)
         audited = audit(rng, settled, mixed(posts, audits, later) if later else audits / posts, people)
+        audited = [one for one in audited if rng.random() < read] if read < 1 else audited
         found = estimate(audited, settled.population, mistakes_of(audited, labels))
         held += found.low <= settled.error <= found.high
         off.append(found.rate - settled.error)
@@ -48,6 +51,9 @@ class TestTheInterval:
         held, off = covered(3, (0.02, 0.15), 400, later=0.5, worse=2)
         assert 0.93 <= held <= 0.97
         assert abs(off) < 0.003
+
+    def test_holds_it_when_of_many_that_were_drawn_few_are_read_yet(self):
+        assert 0.93 <= covered(7, (0.02, 0.2), 2800, read=0.3)[0] <= 0.97
 
     @pytest.mark.parametrize(("people", "labels"), [(FALLIBLE, 3), (FALLIBLE, 2), (People(0.05, 0.025, led=0.5), 3)])
     def test_holds_it_when_people_err(self, people, labels):

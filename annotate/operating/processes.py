@@ -15,7 +15,7 @@ def web_server(host: str, port: int, workers: int, threads: int) -> list[str]:
         sys.executable, "-m", "annotate.offspring", "granian", "annotate.wsgi:application", "--interface", "wsgi",
         "--host", host, "--port", str(port), "--workers", str(workers),
         "--blocking-threads", str(threads + slow_clients.WAITING),
-        "--http", "1", "--no-ws", "--log-level", "warning", "--no-access-log", "--respawn-failed-workers",
+        "--http", "1", "--no-ws", "--log-level", "error", "--no-access-log", "--respawn-failed-workers",
         "--workers-kill-timeout", "5",
     ]  # fmt: skip
 
