@@ -316,6 +316,12 @@ def test_a_verb_of_another_release_is_told_as_it_is():
     assert event_words.told("dataset frozen", {}) == ("A dataset was frozen", "")
 
 
+def test_what_was_noted_leaves_out_keys_of_rows_and_nothings():
+    data = {"run": 3, "name": "a.csv", "imported": 1200, "refused": 0, "changed": ["name", "labels"], "ok": True}
+    assert event_words.told("posts imported", data)[1] == "a.csv, 1,200 posts"
+    assert event_words.told("a verb of another release", data)[1] == "a.csv, name, labels, 1,200 imported"
+
+
 def test_every_verb_in_use_has_words():
     goals = {*prelabelling.VERBS.values()}  # of which each begins a verb, and what is written there ends it
     steps = {step for path in modules("modeling") if "prelabelling" in path.parts for step in verbs_in(path)} - goals

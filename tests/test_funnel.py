@@ -10,7 +10,7 @@ from annotate.models import Disagreement, LabelSource, Role, Voter
 from annotate.models.review import Stream
 from annotate.models.tally import fold
 from annotate.shares import label_table, split
-from annotate.templatetags.shapes import ago, coefficient, facts, money, number, percent, spread
+from annotate.templatetags.shapes import ago, coefficient, money, number, percent, spread
 
 from .make import make_label, make_member, make_post, make_project, make_vote
 
@@ -188,7 +188,3 @@ class TestShapes:
 
     def test_numbers_have_thousands(self):
         assert [number(1234567), number(None)] == ["1,234,567", "–"]
-
-    def test_facts_leave_out_keys_and_nothings(self):
-        data = {"run": 3, "name": "a.csv", "imported": 1200, "refused": 0, "changed": ["name", "labels"], "ok": True}
-        assert facts(data) == "a.csv, name, labels, 1,200 imported"
