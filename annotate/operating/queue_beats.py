@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, InterfaceError, connection
 from django_q.conf import Conf
 
+from . import upkeep
+
 BEAT = 10  # seconds
 SILENCE = 60  # seconds after which a worker is taken for dead, as a run is
 BEARS = "casting-vote queue "
@@ -54,8 +56,6 @@ def begin(**_: Any) -> None:
 
 def beat(queue: str, over: threading.Event) -> None:
     """A database that is away for a while is no reason to stop: it is asked again."""
-    from . import upkeep  # it needs all our tables, and this module is read where only some of them are
-
     quiet = False
     while True:
         try:

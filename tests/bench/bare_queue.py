@@ -15,7 +15,11 @@ AUTH_USER_MODEL = settings.AUTH_USER_MODEL
 DEFAULT_AUTO_FIELD = settings.DEFAULT_AUTO_FIELD
 LOGGING = settings.LOGGING
 USE_TZ = True
-INSTALLED_APPS = ["annotate", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
+INSTALLED_APPS = [
+    "annotate",
+    "django_q",
+    *(f"django.contrib.{name}" for name in ("admin", "auth", "contenttypes", "sessions")),
+]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
