@@ -90,10 +90,21 @@ def site() -> Iterator[Site]:
         wait_for(web)
         yield Site(web, queue)
     finally:
+        parts = [one for process in (web, queue) for one in family(process)]
         for process in (web, queue):
             process.terminate()
+        for one in psutil.wait_procs(parts, 10)[1]:  # a voting run goes on for as long as it has posts
+            one.kill()
         for process in (web, queue):
             process.wait(30)
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        mother = psutil.Process(process.pid)
+        return [*mother.children(recursive=True), mother]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def wait_for(web: subprocess.Popen[bytes]) -> None:
