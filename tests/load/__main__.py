@@ -218,7 +218,9 @@ def beside(made: world.World, running: Site, cookies: dict[str, str]) -> Iterato
         for thread in threads:
             thread.join(30)
         going.look()
-        print(f"    beside: {(voted() - before) / took:.1f} votes stored a second; "
+        votes = (voted() - before) / took
+        end_voting(made)
+        print(f"    beside: {votes:.1f} votes stored a second; "
               f"{going.bytes / took / 2**20:.1f} MB of exports a second, {going.downloads} whole")  # fmt: skip
         first, middle, last = (going.memory[n] for n in (0, len(going.memory) // 2, -1))
         for name, (workers, queue, there) in {"start": first, "middle": middle, "end": last}.items():
@@ -227,18 +229,35 @@ def beside(made: world.World, running: Site, cookies: dict[str, str]) -> Iterato
 
 
 def begin_voting(made: world.World) -> Callable[[], int]:
+    """Over all posts, so that it lasts. Of one that was killed with an earlier load nobody knows any more."""
     from annotate.models import Project, Vote
     from labeling import runs
-    from labeling.models import VotingRun
 
     project = Project.objects.get(pk=made.project)
     voter = world.asked_voter(project, f"http://127.0.0.1:{FAKE}/v1")
-    if not VotingRun.objects.filter(project=project, state__in=["queued", "running"]).exists():
-        try:
-            runs.start(project, None, [voter])
-        except runs.CannotStart as reason:
-            print(f"    no voting run: {reason}")
+    under_way(made).update(state="cancelled")
+    try:
+        runs.start(project, None, [voter])
+    except runs.CannotStart as reason:
+        print(f"    no voting run: {reason}")
     return Vote.objects.filter(voter=voter).count
+
+
+def end_voting(made: world.World) -> None:
+    from labeling import runs
+
+    for run in under_way(made):
+        runs.cancel(run)
+    for _ in range(100):
+        if not under_way(made).exists():
+            return
+        time.sleep(0.2)
+
+
+def under_way(made: world.World) -> Any:
+    from labeling.models import VotingRun
+
+    return VotingRun.objects.filter(project=made.project, state__in=["queued", "running"])
 
 
 # --- Crowds
