@@ -14,8 +14,8 @@ from . import pruning, room
 from .measuring import SHARED
 from .pruning import Rule
 from .quotas import Stand, problem_with_disk
+from .upkeep import NAMED
 
-NAMED = 5
 AWAITED = timedelta(minutes=2)  # a machine that is off by then is not waited for
 
 
