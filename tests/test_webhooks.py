@@ -417,6 +417,27 @@ def test_sent_again_it_is_the_same_message(webhook, project, receiver):
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
 
 
+@pytest.mark.parametrize("dice", [0.8, 1.2])
+def test_what_waits_for_its_next_try_is_sent_again_when_asked_but_not_while_it_is_on_its_way(
+    webhook, project, receiver, client, admin, monkeypatch, dice
+):
+    """However soon the next try is: the first wait may be shorter than a worker's lease."""
+    monkeypatch.setattr(delivering.CHANCE, "uniform", lambda low, high: dice)
+    receiver.script = [500]
+    happen(project)
+    claimed = delivering.claim(webhook.pk)
+    assert claimed
+    assert not keeping.send_again(claimed)
+    client.force_login(admin)
+    page = client.get(f"{webhook.get_absolute_url()}/deliveries").content.decode()
+    assert "1 try, on its way" in page
+    assert "Send again" not in page
+    delivering.attempt(claimed)
+    assert keeping.send_again(claimed)
+    tasks.deliver_one(webhook.pk, claimed.pk)
+    assert Delivery.objects.get().state == DeliveryState.DELIVERED
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_two_workers_one_sends(project, root, receiver):
     webhook = listen(project, root, receiver.address)

@@ -73,6 +73,10 @@ class DeliveryState(models.TextChoices):
     FAILED = "failed", "Given up"
 
 
+# A claim empties what was said of the try before; what waits for its next try bears an answer, or why there is none.
+ON_ITS_WAY = models.Q(state=DeliveryState.WAITING, tries__gt=0, code=None, said="")
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def due(self) -> Self:
         heard = models.Q(webhook__state=WebhookState.ON) | models.Q(event=None)  # a test tells whether it would be
@@ -120,6 +124,10 @@ class Delivery(models.Model):
     @property
     def is_over(self) -> bool:
         return self.state != DeliveryState.WAITING
+
+    @property
+    def is_on_its_way(self) -> bool:
+        return not self.is_over and self.tries > 0 and self.code is None and not self.said
 
     @property
     def is_test(self) -> bool:

@@ -34,7 +34,7 @@ WITH next AS MATERIALIZED (
   ORDER BY d.due, d.id LIMIT 1 FOR NO KEY UPDATE OF d SKIP LOCKED
 )
 UPDATE annotate_delivery AS d SET due = clock_timestamp() + %(lease)s * interval '1 second',
-  tried = clock_timestamp(), tries = d.tries + 1
+  tried = clock_timestamp(), tries = d.tries + 1, code = NULL, ms = NULL, said = ''
 FROM next WHERE d.id = next.id RETURNING d.id
 """
 

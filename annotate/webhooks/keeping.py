@@ -10,10 +10,9 @@ from django_q.tasks import async_task
 
 from annotate.models import Delivery, Event, Project, User, Webhook
 from annotate.models.people import digest
-from annotate.models.webhook import MOST, DeliveryState, WebhookState
+from annotate.models.webhook import MOST, ON_ITS_WAY, DeliveryState, WebhookState
 
 from . import kinds, secret, sending, telling
-from .delivering import LEASE
 
 OLD_SECRET_LASTS = timedelta(days=1)
 
@@ -123,7 +122,7 @@ def test(webhook: Webhook) -> Delivery:
 def send_again(delivery: Delivery) -> bool:
     """The same message with the same number, from the beginning. Not one that is on its way or about to go."""
     now = timezone.now()
-    rests = ~Q(state=DeliveryState.WAITING) | Q(due__gt=now + LEASE) | ~Q(webhook__state=WebhookState.ON)
+    rests = ~Q(state=DeliveryState.WAITING) | Q(due__gt=now) & ~ON_ITS_WAY | ~Q(webhook__state=WebhookState.ON)
     changed = Delivery.objects.filter(rests, pk=delivery.pk).update(
         state=DeliveryState.WAITING, tries=0, asked=now, due=now, code=None, ms=None, said=""
     )
