@@ -4,9 +4,11 @@ python -m tests.faults.soak [--minutes 20] [--seed N] [--var FOLDER] [--small]
 """
 
 import argparse
+import faulthandler
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.faults.killer import WEIGHTS, Killer
+from tests.faults.people import Over
 from tests.faults.site import Site, waited
 
 T = TypeVar("T")
@@ -32,6 +35,7 @@ SMALL = ("web worker", "short queue's process", "postgres backend", "training ch
 
 def main() -> None:
     wanted = arguments()
+    faulthandler.register(signal.SIGUSR1)  # where it hangs, for whoever asks
     print(f"SEED={wanted.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=wanted.var))
     site = Site(
@@ -57,6 +61,7 @@ def main() -> None:
     soak.broken += [f"{process} outlived the site" for process in left]
     soak.report()
     if soak.broken:
+        print(f"What the site said last:\n{site.said[-4000:]}")
         sys.exit(f"{len(soak.broken)} promises broken with SEED={wanted.seed}; the site's files: {folder}")
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -116,7 +121,7 @@ class Soak:
     def small_round(self, seconds: float) -> None:
         """Each kind twice, as soon as there is one of it."""
         end, left = time.monotonic() + seconds, Counter(dict.fromkeys(SMALL, 2))
-        while +left and time.monotonic() < end:
+        while +left and time.monotonic() < end and not self.broken:
             time.sleep(1)
             for kind in sorted(+left, key=lambda kind: (-left[kind], SMALL.index(kind))):
                 if how := self.killer.strike(kind):
@@ -165,8 +170,11 @@ class Soak:
         self.killer.let_go()
         self.closing.set()
         print("No more blows; what was begun comes to its end.", flush=True)
-        deadline = time.monotonic() + SETTLED_WITHIN
         began = time.monotonic()
+        deadline = began + SETTLED_WITHIN
+        patience = threading.Timer(SETTLED_WITHIN, self.over.set)  # whoever waits for an answer is told that it is over
+        patience.daemon = True
+        patience.start()
         while time.monotonic() < deadline:
             if self.small:
                 patient(self.stage.as_a_minute_later)
@@ -176,7 +184,10 @@ class Soak:
         for worker in self.workers:
             if worker.is_alive() and not worker.error:
                 self.wrong(f"{worker.name} did not come to its end")
-        patient(self.stage.last_votes)
+        try:
+            patient(self.stage.last_votes)
+        except Over:
+            self.wrong("the last votes did not come")
         while (left := patient(self.stage.unfinished)) and time.monotonic() < deadline:
             time.sleep(1)
         for sentence in left or []:
@@ -184,6 +195,7 @@ class Soak:
         self.rest = time.monotonic() - began
         if waited(lambda: bool(patient(self.stage.no_task_is_left)), WHOLE_WITHIN) is None:
             self.wrong("there are tasks that nobody does")
+        patience.cancel()
         self.over.set()
         self.check(over=True)
         self.told = patient(lambda: list(self.stage.told())) or []
