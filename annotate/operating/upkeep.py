@@ -40,13 +40,16 @@ log = logging.getLogger(__name__)
 
 
 def key_of_own() -> str:
-    """Kept in the folder, whole from its first moment: a container has another name each time."""
+    """Kept in the folder, whole from its first moment: a container has another name each time. A link, unlike a
+    rename, does not replace what another worker wrote in the same instant."""
     path = Path(settings.VAR_DIR) / MARK
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{MARK}.{secrets.token_hex(4)}")
         part.write_text(secrets.token_hex(8))
-        part.rename(path) if not path.exists() else part.unlink()
+        with suppress(FileExistsError):
+            path.hardlink_to(part)
+        part.unlink()
     return path.read_text()
 
 
