@@ -13,7 +13,7 @@ from annotate.queue import Seat
 from annotate.removing import remove
 from modeling import tasks
 from modeling.evaluation import evaluating
-from modeling.models import Comparison, Goal, Needs, PreLabel, RoundState, RunState
+from modeling.models import Comparison, Goal, Needs, PreLabel, Round, RoundState, RunState
 from modeling.prelabelling import asking, audited, prelabelling
 from modeling.rounds import guards, rounds, told, walking
 from modeling.rounds.guards import Audited, Difference, Past
@@ -22,6 +22,7 @@ from modeling.rounds.rounds import Refused
 from modeling.training import runner
 
 from . import scripted_rounds
+from .freezing import freeze
 from .make import make_label, make_member, make_post, make_project
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +138,30 @@ class TestTheWay:
         assert splits["train"]["sources"]["model"] > 20
         assert all("model" not in splits[name]["sources"] for name in ("validation", "test", "holdout"))
         assert "not worse" in rounds.steps.judging.of_holdout(second).words
+
+    def test_it_is_held_against_the_best_that_was_kept_not_the_last(self, project):
+        """Each a little worse than the one before, within luck: only the best shows how far it has come down."""
+        judging, dataset = rounds.judging, freeze(project)
+
+        def over(number, figure, state=RoundState.KEPT, run=RunState.DONE):
+            one = Round.objects.create(project=project, number=number, plan={}, state=state, told={
+                "macro_f1": {"value": figure, "low": None, "high": None} if figure else None,
+            })  # fmt: skip
+            one.run = dataset.runs.create(project=project, config={"model": "tiny"}, state=run)
+            one.save()
+            return one
+
+        assert judging.to_beat(project) is None
+        unmeasured = over(1, None)
+        assert judging.to_beat(project) == unmeasured
+        best = over(2, 0.84)
+        over(3, 0.83)
+        over(4, 0.9, state=RoundState.ROLLED_BACK)
+        over(5, 0.9, run=RunState.FAILED)
+        assert judging.to_beat(project) == best
+        assert judging.to_beat(project, before=2) == unmeasured
+        again = over(6, 0.84)
+        assert judging.to_beat(project) == again, "of two alike the later"
 
     def test_on_too_few_posts_to_tell_luck_a_lead_decides(self, project):
         kept(project)

@@ -54,7 +54,7 @@ class RoundOut(Schema):
     dataset: str | None
     run: int | None
     evaluation: int | None
-    rival: int | None = Field(description="The evaluation of the last kept round’s model, on the same posts.")
+    rival: int | None = Field(description="The evaluation of the best kept round’s model, on the same posts.")
     prelabelling: int | None
     told: dict[str, Any] = Field(description="What it came to, once it was over.")
     by: str | None

@@ -56,7 +56,7 @@ class Round(models.Model):
     evaluation = models.ForeignKey(Evaluation, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     rival = models.ForeignKey(
         Evaluation, on_delete=models.SET_NULL, null=True, blank=True, related_name="+",
-        help_text="The model of the last round that was kept, on the very same posts.",
+        help_text="The model of the best round that was kept, on the very same posts.",
     )  # fmt: skip
     prelabelling = models.ForeignKey(PreLabelling, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
 

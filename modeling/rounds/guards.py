@@ -14,7 +14,7 @@ Verdict = Literal["keep", "roll back", "wait", "ask"]
 
 
 class Difference(NamedTuple):
-    """Of macro F1, this round's model against the last one's, on the same posts."""
+    """Of macro F1, this round's model against the best that was kept, on the same posts."""
 
     value: float
     low: float | None  # too few posts tell no interval
@@ -39,7 +39,7 @@ class Judgement(NamedTuple):
 def on_holdout(difference: Difference) -> Judgement:
     """Worse is what cannot be luck: on a hundred posts most differences can."""
     value, low, high = difference
-    told = f"macro F1 {value:+.3f} against the last round that was kept"
+    told = f"macro F1 {value:+.3f} against the best round that was kept"
     if low is None or high is None:
         return Judgement("ask", f"{told}, on too few posts to say whether that is luck: a lead decides.")
     told += f" (95%: {low:+.3f} to {high:+.3f})"
@@ -89,7 +89,7 @@ class Past(NamedTuple):
     """A round that is over."""
 
     was_kept: bool
-    gain: float | None  # of macro F1 against the one before
+    gain: float | None  # of macro F1 against the best before it
     could_be_luck: bool
     settled: int  # posts, by its model
 

@@ -1,8 +1,8 @@
 """What a round is judged by, read from the tables."""
 
-from annotate.models import Disagreement
+from annotate.models import Disagreement, Project
 from modeling.measures.comparison import Difference
-from modeling.models import Comparison, PreLabelling, Round
+from modeling.models import Comparison, PreLabelling, Round, RunState
 from modeling.prelabelling import audited
 
 from . import guards
@@ -11,7 +11,15 @@ from .guards import Judgement
 
 def last_kept(one: Round) -> Round | None:
     earlier = one.project.rounds.kept().filter(number__lt=one.number)
-    return earlier.select_related("run", "dataset", "prelabelling").first()
+    return earlier.select_related("dataset").first()
+
+
+def to_beat(project: Project, before: int | None = None) -> Round | None:
+    """The best that was kept and can still be asked. Were each held against the last alone, round after round could be
+    a little worse, each within luck."""
+    kept = project.rounds.kept().filter(run__state=RunState.DONE).select_related("run", "project")
+    earlier = kept if before is None else kept.filter(number__lt=before)
+    return max(earlier, key=lambda one: ((one.told.get("macro_f1") or {}).get("value", 0.0), one.number), default=None)
 
 
 def of_holdout(one: Round) -> Judgement:
@@ -19,7 +27,7 @@ def of_holdout(one: Round) -> Judgement:
     if one.rival_id is None:
         return Judgement("keep", "There is no earlier round to compare it with.")
     found = difference(one)
-    return guards.on_holdout(found) if found else Judgement("wait", "It was not compared with the last round yet.")
+    return guards.on_holdout(found) if found else Judgement("wait", "It was not compared with the best round yet.")
 
 
 def difference(one: Round) -> guards.Difference | None:

@@ -16,7 +16,7 @@ from modeling.models import Dataset, Round, Run, Split
 from modeling.training import estimates, starting, training_presets
 from modeling.training.estimates import Told
 
-from . import guards, report
+from . import guards, judging, report
 from .plan import Plan
 
 
@@ -57,8 +57,8 @@ class Reckoned:
     # --- Measure
 
     @cached_property
-    def last_kept(self) -> Round | None:
-        return self.project.rounds.kept().select_related("run", "project").first()
+    def to_beat(self) -> Round | None:
+        return judging.to_beat(self.project)
 
     @property
     def locked(self) -> int:

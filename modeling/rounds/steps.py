@@ -45,7 +45,7 @@ class Trouble(Exception):
 
 def move_on(one: Round, queue: bool) -> None:
     plan = Plan.from_json(one.plan)
-    for step in (froze, trained, measured, held_against_the_last, pre_labelled, reviewed):
+    for step in (froze, trained, measured, held_against_the_best, pre_labelled, reviewed):
         if not step(one, plan, queue):
             return
 
@@ -87,7 +87,7 @@ def trained(one: Round, plan: Plan, queue: bool) -> bool:
 
 
 def measured(one: Round, plan: Plan, queue: bool) -> bool:
-    """This model, and that of the last round that was kept, on the very same posts."""
+    """This model, and that of the best round that was kept, on the very same posts."""
     dataset, run = known(one.dataset), known(one.run)
     on = next((on for on in TEST_SETS if dataset.composition["splits"][on]["posts"]), None)
     if on is None:
@@ -95,9 +95,9 @@ def measured(one: Round, plan: Plan, queue: bool) -> bool:
     if one.evaluation is None:
         asked = Predictor("run", run=run.pk)
         keep(one, evaluation=evaluating.ask(one.project, one.by, dataset, on, asked, queue=queue))
-    last = judging.last_kept(one)
-    if one.rival is None and last and last.run and last.run.state == RunState.DONE:
-        asked = Predictor("run", run=last.run.pk)
+    best = judging.to_beat(one.project, before=one.number)
+    if one.rival is None and best and best.run:
+        asked = Predictor("run", run=best.run.pk)
         keep(one, rival=evaluating.ask(one.project, one.by, dataset, on, asked, queue=queue))
     asked_ones = [evaluation for evaluation in (one.evaluation, one.rival) if evaluation]
     done = [
@@ -107,7 +107,7 @@ def measured(one: Round, plan: Plan, queue: bool) -> bool:
     return all(done)
 
 
-def held_against_the_last(one: Round, plan: Plan, queue: bool) -> bool:
+def held_against_the_best(one: Round, plan: Plan, queue: bool) -> bool:
     if not judging.is_compared(one):
         raise Trouble(NOT_COMPARED)
     judged = judging.of_holdout(one)

@@ -211,7 +211,7 @@ def lasting(seconds: float) -> str:
 def measured(walk: Walk) -> Step:
     one = walk.one
     asked = [evaluation for evaluation in (one.evaluation, one.rival) if evaluation]
-    will = "The new model, and that of the last round that was kept, are asked about the locked test set."
+    will = "The new model, and that of the best round that was kept, are asked about the locked test set."
     if not asked:
         return Step("measure", "Evaluate", will, walk.unbegun)
     states = [state_of(evaluation) for evaluation in asked]
@@ -234,7 +234,7 @@ def figure_words(evaluation: Evaluation) -> str:
 
 def compared(walk: Walk) -> Step:
     one = walk.one
-    will = "Worse than the last round, and more than luck can be: then it ends here. No worse: then it goes on."
+    will = "Worse than the best round so far, and more than luck can be: then it ends here. No worse: then it goes on."
     asked = [evaluation for evaluation in (one.evaluation, one.rival) if evaluation]
     if not asked or not all(evaluation.measured for evaluation in asked):
         return Step("compare", "Compare", will, walk.unbegun)
