@@ -43,7 +43,8 @@ from annotate.operating.settings_check import Given, shared_problems, web_proble
 
 from .exporting import picture
 from .make import make_project, make_user
-from .test_up import OURS, free_port, hear_hangups, soon
+from .ports import free_port
+from .test_up import OURS, hear_hangups, soon
 from .test_voting_faults import database_url
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -30,8 +30,9 @@ from annotate.login_links import login_link
 from annotate.models import Event, Invitation, Role, User
 from annotate.operating import sign_on_settings
 from tests.make import PASSWORD, make_member, make_project, make_user
+from tests.ports import free_port
 from tests.test_import_faults import database_url
-from tests.test_up import free_port, soon
+from tests.test_up import soon
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT = "casting-vote"

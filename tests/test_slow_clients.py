@@ -16,8 +16,9 @@ import pytest
 
 from annotate.operating import processes
 from annotate.operating.slow_clients import OF_ONE_ADDRESS, SlowClients
+from tests.ports import free_port
 from tests.test_import_faults import database_url
-from tests.test_up import free_port, soon
+from tests.test_up import soon
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,6 +19,8 @@ import pytest
 
 from annotate import database
 
+from .ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {"DATABASE_URL", "VAR_DIR", "DEBUG", "SITE_URL", "TEST_DB", "SECRET_KEY"}
 
@@ -37,11 +39,6 @@ def manage(*arguments: str, **environment: str) -> dict[str, Any]:
         "stdin": subprocess.DEVNULL,
         "text": True,
     }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def soon(what: Callable[[], bool], seconds: float = 15) -> bool:

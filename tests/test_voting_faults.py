@@ -18,6 +18,7 @@ from labeling import batch, collecting
 from labeling.models import Batch, RunState, VotingRun
 from tests.batch_server import BatchServer, gemini_line, openai_error_line, openai_line
 from tests.make import EPOCH, make_project
+from tests.ports import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,14 +40,6 @@ def server(log, tmp_path):
     yield f"http://127.0.0.1:{port}/v1"
     process.kill()
     process.wait()
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until_open(port: int) -> None:

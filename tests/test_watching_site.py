@@ -29,7 +29,8 @@ from annotate.operating.briefly import Briefly
 from labeling.models import VotingRun
 from modeling.models import Dataset, Run
 from tests.make import make_member, make_post, make_project, make_user, make_vote
-from tests.test_up import free_port, soon
+from tests.ports import free_port
+from tests.test_up import soon
 from tests.test_voting_faults import database_url
 
 pytestmark = pytest.mark.django_db

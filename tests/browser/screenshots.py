@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from tests.browser.chromium import found
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS, VAR = ROOT / "docs", ROOT / "var" / "screenshots"
@@ -81,8 +81,7 @@ def site() -> Iterator[tuple[str, "Grow"]]:
     """From the first start on. What takes long is said, because somebody waits for it."""
     shutil.rmtree(VAR, ignore_errors=True)
     VAR.mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = VAR / "log.txt"
     with log.open("w") as said:
         up = subprocess.Popen([*MANAGE, "up", "--port", str(port)], cwd=ROOT, env=ALONE, stdout=said, stderr=said)

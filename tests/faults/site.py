@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.test_up import free_port, hear_hangups, manage, postgres_of, soon, started_for
+from tests.ports import free_port
+from tests.test_up import hear_hangups, manage, postgres_of, soon, started_for
 
 PARTS = {
     "modeling.gpu.predict": "predict child", "modeling.gpu.answer": "answering child", "modeling.gpu": "training child",

@@ -29,8 +29,9 @@ from modeling.models import DatasetItem
 from tests.faults.site import ours
 from tests.freezing import make_settled
 from tests.make import make_member, make_project
+from tests.ports import free_port
 from tests.test_queue import contested
-from tests.test_up import free_port, soon
+from tests.test_up import soon
 from tests.test_voting_faults import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -3,7 +3,6 @@
 import io
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from annotate.models import Image, LabelStudioAnnotation, LabelStudioRun, Post, 
 from annotate.models.label_studio import Outcome, Way
 from annotate.queue import Seat
 from tests.make import make_label, make_member, make_post, make_project, make_vote
+from tests.ports import free_port
 
 BIN = os.environ.get("LABEL_STUDIO_BIN", "")
 pytestmark = [
@@ -42,9 +42,7 @@ PASSWORD = secrets.token_urlsafe(16)
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of its own in a folder of its own, until the last test here is over."""
     folder, token = tmp_path_factory.mktemp("label-studio"), secrets.token_hex(20)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     own = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder), "LABEL_STUDIO_USERNAME": "ann@example.org",
         "LABEL_STUDIO_PASSWORD": PASSWORD, "LABEL_STUDIO_USER_TOKEN": token,
