@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -21,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 NAME = "casting_vote"
 LEAST_FREE_BYTES = 500 * 1024**2
+RECOVERS_WITHIN = 900.0  # seconds after a crash; it writes again what was not yet in its tables
 # A laptop's server: no just-in-time compiler and no parallel plans (both cost more than our short queries), a disk
 # without a moving head, and room for its WAL.
 TUNING = {
@@ -144,9 +146,25 @@ def running_server(folder: Path, said: Overheard) -> Any:
     try:
         server = library.get_server(folder)
     except subprocess.TimeoutExpired:  # it allows ten seconds, and recovery after a crash may take longer
-        server = library.get_server(folder)
+        server = recovered(library.PostgresServer._instances[folder.resolve()])
     atexit.register(forget_dead_processes, folder)  # runs before the library's own goodbye
     return server
+
+
+def recovered(server: Any) -> Any:
+    """It works on, although the library has turned away from it."""
+    sys.stderr.write("PostgreSQL puts its tables in order after a crash, which may take minutes.\n")
+    until = time.monotonic() + RECOVERS_WITHIN
+    while True:
+        try:
+            with server._lock:
+                server.ensure_postgres_running()
+                server.global_process_id_list.get_and_add(os.getpid())
+            return server
+        except (subprocess.TimeoutExpired, AssertionError):  # as it is told of one that is not ready yet
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.5)
 
 
 def own_folder() -> Path:
