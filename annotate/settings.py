@@ -12,6 +12,7 @@ from csp.constants import NONE, SELF
 from environs import Env, ValidationError, validate
 
 from annotate import database
+from annotate.kept import kept
 from annotate.operating import sign_on_settings
 
 django_stubs_ext.monkeypatch()  # ModelForm[Post] and the like also when nobody checks types
@@ -30,23 +31,12 @@ def secret_key() -> str:
     """Given, or made once and kept beside the data: a laptop needs no set-up, a cluster sets SECRET_KEY."""
     given: str = env.str("SECRET_KEY", "")
     try:
-        return given or kept_secret(VAR_DIR / "secret_key")
+        return given or kept(VAR_DIR / "secret_key", lambda: secrets.token_urlsafe(64))
     except OSError as error:
         raise database.WillNotStart(
             f"Nothing can be kept in {VAR_DIR} ({str(error.strerror).lower()}); set VAR_DIR to a folder that can be "
             "written to."
         ) from error
-
-
-def kept_secret(path: Path) -> str:
-    """Whole from its first moment: of two processes that start at once, neither may read the other's half."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"secret_key.{secrets.token_hex(4)}")
-        part.touch(mode=0o600)
-        part.write_text(secrets.token_urlsafe(64))
-        part.rename(path) if not path.exists() else part.unlink()
-    return path.read_text()
 
 
 def known_time_zone(name: str) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -70,24 +69,6 @@ def checkpoints(run) -> Path:
 
 
 # --- Who looks, and when
-
-
-def test_workers_that_start_in_the_same_instant_are_of_one_place(own, monkeypatch):
-    own.mkdir()
-    exists = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda self: (exists(self), time.sleep(0.05))[0])  # all look before one writes
-    start, keys = threading.Barrier(8), []
-
-    def ask() -> None:
-        start.wait()
-        keys.append(upkeep.key_of_own())
-
-    workers = [threading.Thread(target=ask) for _ in range(8)]
-    [worker.start() for worker in workers]
-    [worker.join() for worker in workers]
-    assert len(keys) == 8
-    assert len(set(keys)) == 1
-    assert [path.name for path in own.iterdir()] == ["place"]
 
 
 def test_a_place_is_looked_at_when_it_is_an_hour_old_or_asked_for_and_by_one_at_a_time():

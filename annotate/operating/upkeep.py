@@ -21,6 +21,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django_q.tasks import async_task
 
+from annotate.kept import kept
 from annotate.models import Place, User
 from annotate.models.room import due
 
@@ -40,17 +41,8 @@ log = logging.getLogger(__name__)
 
 
 def key_of_own() -> str:
-    """Kept in the folder, whole from its first moment: a container has another name each time. A link, unlike a
-    rename, does not replace what another worker wrote in the same instant."""
-    path = Path(settings.VAR_DIR) / MARK
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{MARK}.{secrets.token_hex(4)}")
-        part.write_text(secrets.token_hex(8))
-        with suppress(FileExistsError):
-            path.hardlink_to(part)
-        part.unlink()
-    return path.read_text()
+    """Kept in the folder: a container has another name each time."""
+    return kept(Path(settings.VAR_DIR) / MARK, lambda: secrets.token_hex(8))
 
 
 def place_of(key: str) -> Place:
