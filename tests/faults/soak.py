@@ -75,6 +75,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class SiteEnded(Exception):
+    """Nothing that follows could tell anything."""
+
+
 @dataclass
 class Soak:
     site: Site
@@ -103,6 +107,8 @@ class Soak:
         try:
             self.small_round(seconds) if self.small else self.blow_after_blow(seconds)
             self.come_to_rest()
+        except SiteEnded as ended:
+            self.wrong(str(ended))
         finally:
             self.over.set()
 
@@ -140,10 +146,13 @@ class Soak:
             self.site.start()
         if how.endswith("held up"):
             return
-        pages = waited(self.stage.pages_answer, WHOLE_WITHIN)
-        tasks = waited(self.stage.probe(), WHOLE_WITHIN)
+        pages = waited(lambda: self.stage.pages_answer() or not self.site.is_up, WHOLE_WITHIN)
+        probe = self.stage.probe()
+        tasks = waited(lambda: probe() or not self.site.is_up, WHOLE_WITHIN)
         if pages is None or tasks is None:
             self.wrong(f"{WHOLE_WITHIN:.0f} s after {how}, {'pages' if pages is None else 'tasks'} were not done")
+        if not self.site.is_up:
+            raise SiteEnded(f"after {how}, the site ended with code {self.site.process.returncode}")
         now = time.monotonic() - began
         self.whole_again.setdefault(how, []).append((now - (tasks or 0), now))
         if orphans := self.site.orphans():
