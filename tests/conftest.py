@@ -15,6 +15,8 @@ settings.DATABASE_POOL = 0
 settings.DATABASES["default"]["OPTIONS"].pop("pool", None)
 database.attach(settings.VAR_DIR / "postgres-test", throwaway=True)
 
+settings.SITE_URL = "http://127.0.0.1:8000"  # whatever is up beside the tests
+
 # Files are served as they lie, passwords are hashed in no time, and a login is no news.
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

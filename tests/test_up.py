@@ -136,6 +136,7 @@ class First(Running):
     home: httpx.Response
     second_use: httpx.Response
     happened: list[dict[str, Any]]
+    link_beside: str
     left: list[psutil.Process]
 
 
@@ -150,6 +151,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> First:
         running.home = browser.get(link[0], follow_redirects=True)
         running.happened = browser.get(f"{running.address}/api/projects/demo/events").json()["events"]
     running.second_use = httpx.get(link[0])
+    beside = manage("login_link", VAR_DIR=str(running.var))
+    running.link_beside = subprocess.run(**beside, capture_output=True, timeout=60, check=True).stdout
     running.left = running.end(signal.SIGINT, everybody=True)
     return running
 
@@ -171,6 +174,10 @@ class TestTheFirstStart:
 
     def test_what_it_tells_other_programs_links_to_where_it_is(self, first):
         assert {event["address"].partition("/p/")[0] for event in first.happened} == {first.address}
+
+    def test_a_command_beside_it_knows_its_address_for_as_long_as_it_is_up(self, first):
+        assert first.link_beside.startswith(f"{first.address}/login/")
+        assert not (first.var / "address").exists()
 
     def test_ends_without_a_trace_when_ctrl_c_is_pressed(self, first):
         assert first.process.returncode == 0

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -16,7 +16,7 @@ import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotate import database, first_start, offspring, static_files
+from annotate import database, first_start, offspring, own_address, static_files
 from annotate.operating import given, processes
 
 PATIENCE = 10  # seconds a child has to end by itself
@@ -70,8 +70,11 @@ class Command(BaseCommand):
         given.may_be_up(self.stderr.write)
         refuse_taken(host, port)
         address = address_of(host, port)
-        if not os.environ.get("SITE_URL"):
-            os.environ["SITE_URL"] = address  # for the children, whose webhooks and messages link to it
+        with nullcontext() if os.environ.get("SITE_URL") else own_address.told(settings.VAR_DIR, address):
+            os.environ["SITE_URL"] = os.environ.get("SITE_URL") or address  # for the children, who link to it
+            self.serve(host, port, workers, threads, address)
+
+    def serve(self, host: str, port: int, workers: int, threads: int, address: str) -> None:
         static_files.collect()
         first_start.migrate(self.say)
         first_start.make_demo(self.say)
