@@ -41,7 +41,7 @@ def manage(*arguments: str, **environment: str) -> dict[str, Any]:
     }
 
 
-def soon(what: Callable[[], bool], seconds: float = 15) -> bool:
+def soon(what: Callable[[], bool], seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
@@ -63,7 +63,7 @@ class Running:
                 start_new_session=True,
                 preexec_fn=hear_hangups,
             )
-        assert soon(lambda: "Ctrl-C" in self.said or self.process.poll() is not None, 90), self.said
+        assert soon(lambda: "Ctrl-C" in self.said or self.process.poll() is not None, 300), self.said
         assert self.process.poll() is None, self.said
 
     @property
