@@ -13,14 +13,15 @@ from django.urls import reverse
 
 from annotate.importing import doors, running
 from annotate.importing.rows import Unreadable
-from annotate.models import ApiToken, Event, Holding, Image, ImportRun, Role
+from annotate.models import ApiToken, Event, Holding, Image, ImportRun, Role, Voter
 from annotate.models.importing import ImportState
 from annotate.operating import backup, measuring, quotas, room, upkeep
 from annotate.operating.quotas import GB, Stand
+from modeling import measuring as modeling_measuring
 from modeling.datasets import dataset as datasets
 from modeling.datasets.recipe import Recipe
 from modeling.export.formats import NotExported, Options, stream, write_to
-from modeling.models import Dataset, Run, RunState, Serving, Study
+from modeling.models import Dataset, DatasetState, PreLabelling, Run, RunState, Serving, Study
 from modeling.serving import at_work, writing
 from modeling.studying import studies
 from modeling.training import runner, training_presets
@@ -29,7 +30,7 @@ from .freezing import freeze, make_settled
 from .make import make_member, make_post, make_project, make_user
 from .test_disk_full import noisy
 from .test_import import zipped
-from .test_pruning import make_run
+from .test_pruning import make_run, written
 
 pytestmark = pytest.mark.django_db
 MB = 1024**2
@@ -121,6 +122,37 @@ def test_a_file_that_just_fits_is_imported_to_its_end(tmp_path):
     assert (run.state, run.imported, project.posts.count()) == (ImportState.FAILED, 0, 40)
 
 
+def test_what_brings_no_new_post_is_taken_at_the_limit_too(tmp_path):
+    project = make_project("Small", quota_posts=5)
+    run = bring_in(project, rows(tmp_path, 5))
+    assert (run.state, run.imported) == (ImportState.DONE, 5)
+    voted = tmp_path / "votes.csv"
+    voted.write_text("\n".join(["id,gpt-4o-mini", *(f"{n},bullish" for n in range(1, 6))]))
+    assert (bring_in(project, voted).votes, bring_in(project, rows(tmp_path, 5)).already) == (5, 5)
+    sent = doors.receive(project, make_member(project, Role.ADMIN), ContentFile(voted.read_bytes(), name="v.csv"))
+    assert sent.pk
+    mixed = tmp_path / "mixed.csv"
+    mixed.write_text("id,text\n4,gm 4\n5,gm 5\n6,gm 6\n1,gm 1\n")
+    run = bring_in(project, mixed)
+    assert (run.state, run.already, run.imported) == (ImportState.FAILED, 2, 0), "up to the first that is one too many"
+    assert run.error.startswith("Small is full: it holds 5 posts of the 5")
+
+
+def test_near_the_limit_it_asks_the_database_as_often_as_far_from_it(tmp_path, django_assert_max_num_queries):
+    project = make_project("Small", quota_posts=101)
+    bring_in(project, rows(tmp_path, 100))
+    with django_assert_max_num_queries(60):
+        assert bring_in(project, rows(tmp_path, 100)).already == 100
+
+
+def test_rows_that_are_refused_take_no_place_from_those_that_follow(tmp_path):
+    project = make_project("Small", quota_posts=2)
+    path = tmp_path / "a.csv"
+    path.write_text("id,text,label\n1,gm,bullish\n2,gm gm,nonsense\n3,gn,bullish\n")
+    run = bring_in(project, path)
+    assert (run.state, run.imported, run.refused) == (ImportState.DONE, 2, 1), run.error
+
+
 def test_raised_while_an_import_goes_on_it_goes_on(tmp_path):
     project = make_project(quota_posts=1)
     run = ImportRun.objects.create(project=project, name="a.csv", state=ImportState.QUEUED)
@@ -142,6 +174,17 @@ def test_pictures_are_counted_as_they_come_in_and_stop_the_import(tmp_path, monk
     assert project.posts.count() == 4, "what it began with ends: a batch"
     held = Holding.objects.get(project=project, what=measuring.PICTURES).bytes
     assert held == sum(Image.objects.values_list("bytes", flat=True))
+
+
+def test_a_picture_that_many_posts_show_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("annotate.importing.load.PICTURE_BATCH", 20)
+    data = noisy(1)
+    project = make_project(quota_gb=3 * len(data) / GB)
+    table = "\n".join(["id,text,image", *(f"{n},caption {n},a.png" for n in range(60))])
+    run = bring_in(project, zipped(tmp_path / "a.zip", **{"posts.csv": table.encode(), "a.png": data}))
+    assert (run.state, run.imported) == (ImportState.DONE, 60), run.error
+    held = Holding.objects.get(project=project, what=measuring.PICTURES).bytes
+    assert held == Image.objects.get().bytes == measuring.pictures_by_project()[project.pk]
 
 
 def test_no_file_is_kept_that_would_not_fit(client, tmp_path):
@@ -169,11 +212,9 @@ def test_a_full_project_takes_no_import_by_any_door(client, tmp_path):
     project = make_project("Small", quota_posts=1)
     make_post(project)
     client.force_login(make_member(project, Role.ADMIN))
-    for sent in ({"door": "file", "file": SimpleUploadedFile("a.csv", b"text\ngm\n")},
-                 {"door": "board", "board": "biz", "threads": 1}):  # fmt: skip
-        page = client.post(reverse("import_new", args=[project.slug]), sent)
-        assert page.status_code == 422
-        assert "Small is full: it holds 1 post of the 1 that it may." in page.content.decode()
+    page = client.post(reverse("import_new", args=[project.slug]), {"door": "board", "board": "biz", "threads": 1})
+    assert page.status_code == 422
+    assert "Small is full: it holds 1 post of the 1 that it may." in page.content.decode()
     assert not ImportRun.objects.exists()
     with pytest.raises(CommandError, match="Small is full"):
         call_command("import_posts", str(rows(tmp_path, 3)), project=project.slug, stdout=io.StringIO())
@@ -246,6 +287,33 @@ def test_what_has_begun_may_end():
     assert run.state == RunState.QUEUED
 
 
+def test_nobody_is_charged_for_what_others_freeze():
+    mine, other = make_settled(), make_settled()
+    made = freeze(mine)
+    before = modeling_measuring.datasets()
+    assert 0 < before.held[mine.pk] < before.bytes
+    freezing = Dataset.objects.create(project=other, name="v1", state=DatasetState.FREEZING)
+    items = list(made.items.all())
+    for number in range(20 * len(items)):
+        item = items[number % len(items)]
+        item.pk, item.dataset, item.position = None, freezing, number
+        item.save()
+    after = modeling_measuring.datasets()
+    assert after.held == before.held
+    assert after.bytes > before.bytes
+
+
+def test_whatever_lies_in_a_folder_of_ours_is_measured(var):
+    run = make_run()
+    voter = Voter.imported(run.project, "model")
+    made = PreLabelling.objects.create(project=run.project, run=run, voter=voter)
+    written(var, f"prelabelling/{made.pk}/log.txt", f"evaluations/{made.pk}/log.txt", "answering/1/x", "results/1/x")
+    for shared in (True, False):
+        assert all(len(taken.what) <= 40 for taken in measuring.measured(shared))
+    upkeep.look_after(upkeep.place_of(upkeep.key_of_own()))
+    assert Holding.objects.filter(project=made.project, what__startswith="Pre-labellings").exists()
+
+
 def test_what_a_run_left_is_measured_once_it_is_over():
     run = make_run(RunState.QUEUED)
     upkeep.look_after(upkeep.place_of(upkeep.key_of_own()))
@@ -306,7 +374,7 @@ def test_the_settings_page_says_how_full_a_project_is(client):
     make_post(project)
     client.force_login(make_member(project, Role.ADMIN))
     page = client.get(reverse("settings", args=[project.slug])).content.decode()
-    assert "Memes is full: it takes no import, dataset, run or model more." in page
+    assert "Memes is full: it takes no more imports, datasets, runs or models." in page
     assert "2.0\xa0GB of 2.0\xa0GB" in page
     assert "of 2" in page
     assert "Folders of runs" in page

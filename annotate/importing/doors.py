@@ -12,7 +12,7 @@ from django_q.tasks import async_task
 
 from annotate.models import ImportRun, Project, User
 from annotate.models.importing import ImportState
-from annotate.operating import measuring, room
+from annotate.operating import measuring, quotas, room
 
 from . import formats
 from .rows import Unreadable
@@ -45,7 +45,8 @@ def kept(path: str, file: File) -> str:  # type: ignore[type-arg]
 
 
 def collect(project: Project, by: User, board: str, threads: int, with_pictures: bool) -> ImportRun:
-    if problem := room.problem_with_import(room.stand(project)):
+    held = room.stand(project)
+    if problem := room.problem_with_import(held) or quotas.problem_with_posts(held):  # a board brings new posts
         raise Unreadable(problem)
     options = {"board": board, "threads": threads, "with_pictures": with_pictures}
     run = ImportRun.objects.create(project=project, by=by, name=f"/{board}/ live", options=options)

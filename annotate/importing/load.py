@@ -47,7 +47,8 @@ class Line:
 class Loaded:
     lines: list[Line] = field(default_factory=list)
     votes: int = 0
-    picture_bytes: int = 0  # that new posts show
+    taken: int = 0  # rows, from the first
+    picture_bytes: int = 0  # of pictures that the project did not show before
     brought_removed: bool = False  # a row that was removed for good, and stays out
 
     def count(self, outcome: str) -> int:
@@ -80,12 +81,20 @@ class Loader:
         self.now: datetime = run.started or run.created
         self.pool = ThreadPoolExecutor(WAITING_THREADS if settings.MEDIA_S3_BUCKET else THREADS)
 
-    def load(self, rows: list[Row | Refused]) -> Loaded:
+    def load(self, rows: list[Row | Refused], most: int | None = None) -> Loaded:
+        """As far as `most` new posts reach, if that is said; what brings none is taken all the same."""
         loaded = Loaded()
         read = self.read_pictures([row for row in rows if isinstance(row, Row) and row.picture], loaded)
         hashes = {number: hashlib.sha256(data).hexdigest() for number, data in read.items()}
         hashes |= coming_home.hashes(rows, read, hashes)
         contents = {row.number: content_of(row, hashes.get(row.number, "")) for row in rows if isinstance(row, Row)}
+        loaded.taken = len(rows) if most is None else self.fitting(rows, contents, most)
+        if loaded.taken < len(rows):
+            rows = rows[: loaded.taken]
+            taken = {row.number for row in rows}
+            hashes = {number: found for number, found in hashes.items() if number in taken}
+            contents = {number: found for number, found in contents.items() if number in taken}
+            loaded.lines = [line for line in loaded.lines if line.number in taken]
         removing.nothing_removed_meanwhile()
         out = self.keep_out(rows, contents, loaded)
         there = self.there_already(rows)
@@ -149,6 +158,22 @@ class Loader:
 
     # --- checks that need the project
 
+    def fitting(self, rows: list[Row | Refused], contents: dict[int, str], most: int) -> int:
+        """Rows before the first new post that is one too many."""
+        ids = [
+            id_of(row, contents[row.number]) if isinstance(row, Row) and not row.is_votes_alone else "" for row in rows
+        ]
+        wanted = set(ids) - {""}
+        if len(wanted) <= most:
+            return len(rows)
+        there = set(self.project.posts.filter(external_id__in=wanted).values_list("external_id", flat=True))
+        new: set[str] = set()
+        for place, external_id in enumerate(ids):
+            new |= {external_id} - there - {""}
+            if len(new) > most:
+                return place
+        return len(rows)
+
     def there_already(self, rows: list[Row | Refused]) -> set[str]:
         """Of the posts that rows bring nothing for but votes."""
         wanted = [row.external_id for row in rows if isinstance(row, Row) and row.is_votes_alone]
@@ -203,8 +228,15 @@ class Loader:
             self.groups.record_sizes()
         new = [candidate for candidate in unique.values() if candidate.is_new]
         loaded.lines += [Line(c.row.number, c.external_id, "imported", unkept(lost.get(c.post, 0))) for c in new]
-        loaded.picture_bytes += sum(c.image.bytes for c in new if c.image)
+        loaded.picture_bytes += self.bytes_of_first_shown(new)
         loaded.lines += existing
+
+    def bytes_of_first_shown(self, new: list[Candidate]) -> int:
+        """A picture counts once in a project, however many of its posts show it."""
+        images = {c.image.pk: c.image.bytes for c in new if c.image}
+        earlier = self.project.posts.filter(image__in=images).exclude(pk__in=[c.post for c in new])
+        shown = set(earlier.values_list("image", flat=True).distinct()) if images else set()
+        return sum(size for image, size in images.items() if image not in shown)
 
     def decide(self, candidates: list[Candidate]) -> None:
         """Beforehand, so that a new post is written once, in the state that its votes give it."""

@@ -22,7 +22,7 @@ from annotate.fetch import fetch_image
 from annotate.heartbeat import heartbeat
 from annotate.models import Event, ImportRun, Label
 from annotate.models.importing import ImportRunQuerySet, ImportState
-from annotate.operating import measuring, room
+from annotate.operating import measuring, quotas, room
 
 from . import formats, fourchan_live, leftovers
 from .columns import Columns
@@ -75,34 +75,43 @@ def load_all(
 ) -> ImportState:
     loader = Loader(run)
     with source_of(run, path) as rows:
-        for batch in fitting(run, batches(rows)):
-            loader, loaded = load_whole(run, loader, batch)
-            report(loaded.lines)
-            if progress:
-                progress(run)
-            if run.stop_asked:
-                return ImportState.CANCELLED
+        for batch in batches(rows):
+            while batch:
+                loader, loaded = load_whole(run, loader, batch, posts_left(run))
+                if not loaded.taken:
+                    refuse_more(run)
+                batch = batch[loaded.taken :]
+                report(loaded.lines)
+                if progress:
+                    progress(run)
+                if run.stop_asked:
+                    return ImportState.CANCELLED
     return ImportState.DONE
 
 
-def fitting(run: ImportRun, batches: Iterator[list[Row | Refused]]) -> Iterator[list[Row | Refused]]:
-    """Never more rows at once than posts that the project may still hold; a row may turn out to be no new post."""
-    for batch in batches:
-        while batch:
-            held = room.stand(run.project)
-            if problem := room.problem_with_import(held):
-                raise Unreadable(f"{problem} What was imported stands." if run.imported else problem)
-            left = held.posts_left or len(batch)
-            yield batch[:left]
-            batch = batch[left:]
+def posts_left(run: ImportRun) -> int | None:
+    """That the project may still hold; None where it may hold any number. Votes and posts that are there need none."""
+    held = room.stand(run.project)
+    if problem := room.problem_with_import(held):
+        raise Unreadable(standing(run, problem))
+    return held.posts_left
 
 
-def load_whole(run: ImportRun, loader: Loader, batch: list[Row | Refused]) -> tuple[Loader, Loaded]:
+def refuse_more(run: ImportRun) -> None:
+    if problem := quotas.problem_with_posts(room.stand(run.project)):  # unless it was allowed more this very moment
+        raise Unreadable(standing(run, problem))
+
+
+def standing(run: ImportRun, problem: str) -> str:
+    return f"{problem} What was imported stands." if run.imported else problem
+
+
+def load_whole(run: ImportRun, loader: Loader, batch: list[Row | Refused], most: int | None) -> tuple[Loader, Loaded]:
     """A batch that lost a deadlock is undone as one, and tried again by a loader that knows nothing of it."""
     for tries_left in range(DEADLOCKS_BORNE, -1, -1):
         try:
             with transaction.atomic():
-                loaded = loader.load(batch)
+                loaded = loader.load(batch, most)
                 record(run, loaded)
             return loader, loaded
         except OperationalError as error:

@@ -47,13 +47,9 @@ def media_folders() -> list[Path]:
 
 
 def problem_with_import(held: Stand, coming: int = 0) -> str:
-    """Into a project that holds so much, of a file that is still to be kept, with so many bytes."""
-    return (
-        problem_with_disk(*media_folders())
-        or problem_with_pictures()
-        or quotas.problem_with_disk(held, coming)
-        or quotas.problem_with_posts(held)
-    )
+    """Into a project that holds so much, of a file that is still to be kept, with so many bytes. How many posts it
+    brings that are not there yet, the import itself finds out."""
+    return problem_with_disk(*media_folders()) or problem_with_pictures() or quotas.problem_with_disk(held, coming)
 
 
 def problem_with_pictures() -> str:
