@@ -320,6 +320,18 @@ class TestSettings:
         assert Event.objects.get(verb="settings changed").data["changed"] == ["audit_rate"]
         assert Project.objects.get(pk=project.pk).guidelines == project.guidelines
 
+    @pytest.mark.parametrize("stored", ["So.\r\n- and so\r\n", "So.\n- and so\r\n", "So.\r- and so", " \r\n"])
+    def test_guidelines_stored_with_other_line_ends_stay_to_the_sign_until_somebody_touches_them(self, client, stored):
+        project = some_project(guidelines=stored)
+        log_in(client, project)
+        sent = stored.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")  # as a browser has it
+        save(client, project, guidelines=sent)
+        assert not Event.objects.filter(verb="settings changed").exists()
+        assert Project.objects.get(pk=project.pk).guidelines == stored
+        save(client, project, guidelines=f"{sent}New.\r\n")
+        assert Event.objects.get(verb="settings changed").data["changed"] == ["guidelines"]
+        assert "\r" not in Project.objects.get(pk=project.pk).guidelines
+
     @pytest.mark.parametrize(
         ("field", "written", "stored"),
         [("consensus", "majority", "majority"), ("least_confidence", "0.7", 0.7), ("audit_rate", "7", 0.07)],

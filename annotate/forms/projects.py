@@ -79,8 +79,12 @@ class Prose(forms.CharField):
         super().__init__(**options, strip=False)
 
     def to_python(self, value: Any) -> str:
-        written = str(super().to_python(value)).replace("\r\n", "\n")
+        written = str(super().to_python(value)).replace("\r\n", "\n").replace("\r", "\n")
         return written if written.strip() else ""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """What stands there may have been stored with either end of a line."""
+        return super().has_changed(self.to_python(initial), data)
 
 
 # What each rule does, for whoever chooses one.
@@ -146,6 +150,12 @@ class ProjectForm(ProjectFormBase):
             "votes_shown": forms.RadioSelect,
             "least_confidence": forms.NumberInput(attrs={"min": 0, "max": 1, "step": "any"}),
         }
+
+    def clean_guidelines(self) -> str:
+        """Untouched they stay to the sign as they are stored, for their every sign is part of what voters are asked."""
+        name = "guidelines"
+        written: str = self.cleaned_data[name] if name in self.changed_data else self.initial[name]
+        return written
 
     @property
     def rules(self) -> Iterator[tuple[forms.boundfield.BoundWidget, str]]:
