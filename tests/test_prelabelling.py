@@ -360,6 +360,36 @@ class TestTakingBack:
         assert state(post)[0] == State.CONTESTED
         assert Disagreement.objects.filter(post=post, closed=None, why=Why.SPLIT).exists()
 
+    def test_a_label_that_a_later_one_gave_stays_with_its_audits_until_that_one_goes(self, project, run):
+        Voter.objects.update(required=False)
+        post, other = new_posts(project, "bullish", 0.99, 2)
+        older = settle(pre_label(run), audit_rate=0, growth=0)
+        for voter, label in (("gpt", "bearish"), ("gemini", "bearish"), ("late", "bullish")):
+            make_vote(post, voter, label)
+            settling.settle(project, [post.pk])
+        assert state(post) == (State.CONTESTED, "", "")
+        newer = settle(pre_label(done_run(run.dataset), {"state": "contested"}), audit_rate=1, growth=0)
+        take_back(older)
+        assert state(post) == (State.SETTLED, "bullish", LabelSource.MODEL)
+        assert state(other) == (State.WAITING, "", "")
+        assert older.result["freed"] == 1
+        assert (audited.read(newer).drawn, audited.read(newer).waiting) == (1, 1)
+        take_back(newer)
+        assert state(post) == (State.CONTESTED, "", "")
+        assert not Disagreement.objects.filter(closed=None, why=Why.AUDIT).exists()
+
+    def test_a_doubt_that_a_later_one_has_is_not_withdrawn_with_an_older_one(self, project, run):
+        post = new_posts(project, "bullish", 0.7)[0]
+        older = settle(pre_label(run))
+        take_back(settle(pre_label(run, {"state": "contested"}), threshold=0.5, growth=0))  # it had ended that doubt
+        newer = settle(pre_label(run))
+        assert newer.result["doubts"] == 1
+        take_back(older)
+        assert Disagreement.objects.get(post=post, closed=None).why == Why.MODEL
+        assert state(post)[0] == State.CONTESTED
+        take_back(newer)
+        assert state(post)[0] == State.WAITING
+
     def test_half_settled_it_can_be_taken_back(self, project, run):
         new_posts(project, "bullish", 0.99, 3)
         made = settle(pre_label(run))

@@ -1,14 +1,14 @@
 """Settle what the model is sure of, send its doubts to people, and take all of it back. Each step may be cut off
 anywhere and done again: what was done to a post stands on record, and is not done twice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Max
 
-from annotate import model_labels
+from annotate import model_labels, settling
 from annotate.models import Disagreement
 from modeling import words
 from modeling.models import PreLabel, PreLabelling
@@ -113,7 +113,7 @@ def summed_up(prelabelling: PreLabelling) -> dict[str, object]:
 
 
 def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
-    """What people have said since stands, and so does what voters agree on."""
+    """What people have said since stands, and so do what voters agree on and what a later one has settled anew."""
     prelabelling.total = prelabelling.labels.count()
     prelabelling.done = prelabelling.labels.filter(taken_back=True).count()
     prelabelling.doing = "taking its labels back"
@@ -125,10 +125,20 @@ def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
     freed = int(prelabelling.result.get("freed", 0))
     while page := list(prelabelling.labels.filter(taken_back=False).order_by("pk")[:WINDOW]):
         with transaction.atomic():
-            given = [one.post_id for one in page if one.label_id is not None]
+            settling.lock([one.post_id for one in page])  # nobody settles one of them anew while we look who has
+            given, doubted = its_own(page, labels=True), its_own(page, labels=False)
             freed += len(model_labels.take_back(prelabelling.project, given))
-            model_labels.withdraw(prelabelling.project, [one.post_id for one in page if one.label_id is None])
+            model_labels.withdraw(prelabelling.project, doubted)
             PreLabel.objects.filter(pk__in=[one.pk for one in page]).update(taken_back=True)
         prelabelling.done += len(page)
         prelabelling.result = prelabelling.result | {"freed": freed}
         beat()
+
+
+def its_own(page: Sequence[PreLabel], labels: bool) -> list[int]:
+    """Of the posts that it gave labels, or else doubted, those with which no later one has done the same since: there
+    the label with its audits, or the doubt, is that one's."""
+    done = {one.post_id: one.pk for one in page if (one.label_id is not None) == labels}
+    standing = PreLabel.objects.filter(post__in=list(done), label__isnull=not labels, taken_back=False)
+    last = dict(standing.order_by().values_list("post").annotate(last=Max("pk")))
+    return [post for post, mine in done.items() if last.get(post, mine) <= mine]
