@@ -419,7 +419,7 @@ class TestTakingBack:
 class TestByACascade:
     def cascade(self, project, run):
         return Cascade.objects.create(
-            project=project, name="Two stages", dataset=run.dataset, voter=project.voters.get(name="first"), second=run,
+            project=project, name="Two stages", dataset=run.dataset, voter=Voter.imported(project, "first"), second=run,
             k=2, threshold=0.8, weight=0.5, temperature=1.0, state="done",
         )  # fmt: skip
 
@@ -436,6 +436,57 @@ class TestByACascade:
         told = Vote.objects.get(post=unsure, voter=made.voter).probabilities
         assert sum(told.values()) == pytest.approx(1, abs=1e-5)
         assert told["bullish"] > told["bearish"] > told["neutral"]
+
+    @pytest.mark.parametrize("since", [{"threshold": 0.6}, {"weight": 0.9}, {"temperature": 3.0}])
+    def test_what_was_asked_at_one_point_is_never_answered_at_another(self, project, run, since):
+        new_posts(project, "bullish", 0.95, 2)
+        cascade = self.cascade(project, run)
+        made = prelabelling.ask(project, None, run, cascade=cascade, queue=False)
+        before = {name: getattr(cascade, name) for name in since}
+        Cascade.objects.update(**since)
+        carry_out(made)
+        assert made.state == JobState.FAILED
+        assert made.error.startswith("Since this was asked for, Two stages was fitted anew or given another point")
+        assert not Vote.objects.filter(voter=made.voter).exists()
+        Cascade.objects.update(**before)
+        assert prelabelling.resume(made)
+        assert (carry_out(made).state, made.done) == ("done", 2), made.error
+
+    def test_one_that_was_stopped_does_not_go_on_at_another_point(self, project, run, monkeypatch, tmp_path):
+        new_posts(project, "bullish", 0.95, 200)
+        monkeypatch.setattr(asking, "COMMAND", scripted_asking.program(tmp_path, "time.sleep(0.05)"))
+        made = prelabelling.ask(project, None, run, cascade=self.cascade(project, run), queue=False)
+        assert prelabelling.carry_out(made, lambda one: prelabelling.stop(one) if one.done else None)
+        made.refresh_from_db()
+        votes = Vote.objects.filter(voter=made.voter).count()
+        assert (made.state, 0 < votes < 200) == (JobState.STOPPED, True)
+        Cascade.objects.update(threshold=0.6)
+        assert prelabelling.resume(made)
+        assert carry_out(made).state == JobState.FAILED
+        assert Vote.objects.filter(voter=made.voter).count() == votes
+
+    def test_fitted_anew_it_is_another_voter_unless_the_fit_came_out_the_same(self, project, run):
+        post = new_posts(project, "bullish", 0.95)[0]
+        first = pre_label(run, cascade=self.cascade(project, run)).voter
+        Cascade.objects.update(temperature=1 + 1e-12)
+        assert pre_label(run, cascade=Cascade.objects.get()).voter == first
+        Cascade.objects.update(temperature=3)
+        anew = pre_label(run, cascade=Cascade.objects.get())
+        assert (anew.voter.name, anew.state) == ("Two stages at 0.8 (2)", "done")
+        sure, less = (Vote.objects.get(post=post, voter=voter).confidence for voter in (first, anew.voter))
+        assert sure > less
+
+    def test_what_an_older_version_asked_for_goes_on(self, project, run):
+        """Its voter tells of no weight and no temperature."""
+        new_posts(project, "bullish", 0.95)
+        cascade = self.cascade(project, run)
+        made = prelabelling.ask(project, None, run, cascade=cascade, queue=False)
+        parameters = {"run": run.pk, "cascade": cascade.pk, "threshold": 0.8}
+        Voter.objects.filter(pk=made.voter_id).update(
+            parameters=parameters, fingerprint=Voter.fingerprint_of("model", made.voter.model, parameters, "")
+        )
+        assert (carry_out(made).state, made.done) == ("done", 1), made.error
+        assert pre_label(run, cascade=cascade).voter != made.voter  # by which fit those votes came nobody knows
 
     def test_one_without_a_point_is_refused(self, project, run):
         make_vote(make_post(project), "first", "bearish", probabilities={"bearish": 1.0})

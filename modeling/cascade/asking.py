@@ -9,6 +9,7 @@ Labels go by the names that the cascade's dataset knows them by, as its runs ans
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,21 @@ def usable(made: Cascade) -> float:
     if made.threshold is None or not made.is_usable:
         raise Lacking(f"{made} has no point yet: choose one on its page.")
     return made.threshold
+
+
+def parameters_of(made: Cascade) -> dict[str, Any]:
+    """What its answers hang on beside its stages: with another of these it is another voter. Rounded, for a fit of the
+    same answers ends a hair's breadth elsewhere on another machine."""
+    fitted = {"weight": made.weight, "temperature": made.temperature}
+    rounded = {name: None if value is None else float(f"{value:.6g}") for name, value in fitted.items()}
+    return {"cascade": made.pk, "threshold": made.threshold, **rounded}
+
+
+def check_voter(made: Cascade, voter: Voter) -> None:
+    """The voter was fixed when somebody asked, which may be long ago. One of an older version does not tell of the
+    fit: then that is taken for the same."""
+    if any(voter.parameters.get(name, value) != value for name, value in parameters_of(made).items()):
+        raise Lacking(f"Since this was asked for, {made} was fitted anew or given another point: ask it anew.")
 
 
 def voter_of(made: Cascade) -> Voter:

@@ -12,6 +12,7 @@ from django.http import QueryDict
 
 from annotate.browse import Count, Filters, Match, matching
 from annotate.models import Project, Tally, User, Vote, Voter
+from modeling.cascade import asking as cascading
 from modeling.cascade import cascades
 from modeling.models import Cascade, PreLabelling, Run
 from modeling.prelabelling import prelabelling as room
@@ -187,7 +188,7 @@ class PreLabellingForm(SettleForm):
         assert run is not None
         parameters: dict[str, Any] = {"run": run.pk} | ({"bits": bits} if bits else {})
         if cascade:
-            parameters |= {"cascade": cascade.pk, "threshold": cascade.threshold}
+            parameters |= cascading.parameters_of(cascade)
         before = Voter.objects.filter(project=self.project, provider=room.PROVIDER, parameters=parameters).first()
         if before is None or nobody_voted(unlocked(self.project, self.posts)):
             return Count(0)

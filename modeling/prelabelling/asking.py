@@ -137,6 +137,7 @@ class Cascaded(Hearing):
         super().__init__(prelabelling)
         assert prelabelling.cascade
         self.cascade, self.first = prelabelling.cascade, dict[int, cascading.Chances]()
+        cascading.check_voter(self.cascade, prelabelling.voter)
         prelabelling.temperature = self.cascade.temperature
         if not prelabelling.validation:
             with suppress(Lacking):  # answers that it was fitted on are gone: then nothing is known of the threshold

@@ -106,8 +106,8 @@ def checked(how: Mapping[str, Any]) -> dict[str, Any]:
 def voter_of(run: Run, bits: int, cascade: Cascade | None = None) -> Voter:
     """The model as a voter: the same one whenever it is asked, and never heard by consensus."""
     parameters: dict[str, object] = {"run": run.pk, **({"bits": bits} if bits else {})}
-    if cascade:  # at another point it is another voter
-        parameters |= {"cascade": cascade.pk, "threshold": cascade.threshold}
+    if cascade:  # at another point, or fitted anew, it is another voter
+        parameters |= cascading.parameters_of(cascade)
     named = f"{cascade} at {cascade.threshold:g}"[:100] if cascade and cascade.threshold is not None else str(run)
     model = str(run.config["model"])[:120]
     voter, _ = Voter.objects.get_or_create(
