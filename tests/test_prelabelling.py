@@ -15,6 +15,7 @@ from annotate.models.review import Stream, Why
 from annotate.queue import Seat, claim
 from annotate.story import story_of
 from modeling import tasks
+from modeling.cascade import asking as cascading
 from modeling.datasets.recipe import Recipe
 from modeling.gpu.hashing import hash_of
 from modeling.models import Cascade, Goal, JobState, PreLabel, PreLabelling, Run, RunState
@@ -475,6 +476,15 @@ class TestByACascade:
         assert (anew.voter.name, anew.state) == ("Two stages at 0.8 (2)", "done")
         sure, less = (Vote.objects.get(post=post, voter=voter).confidence for voter in (first, anew.voter))
         assert sure > less
+
+    def test_a_run_as_the_first_stage_votes_as_itself_not_as_a_cascade_in_which_it_is_the_second(self, project, run):
+        new_posts(project, "bullish", 0.95)
+        alone = pre_label(run).voter
+        pre_label(run, cascade=self.cascade(project, run))
+        above = Cascade.objects.create(
+            project=project, name="Above", dataset=run.dataset, run=run, second=done_run(run.dataset), k=2
+        )
+        assert cascading.voter_of(above) == alone
 
     def test_what_an_older_version_asked_for_goes_on(self, project, run):
         """Its voter tells of no weight and no temperature."""

@@ -93,10 +93,12 @@ def check_voter(made: Cascade, voter: Voter) -> None:
 
 
 def voter_of(made: Cascade) -> Voter:
-    """As which the first stage votes: of a run, the one by which it pre-labels."""
+    """As which the first stage votes: of a run, the one by which it pre-labels by itself, not as another cascade's
+    second stage."""
     if made.voter is not None:
         return made.voter
-    last = PreLabelling.objects.filter(run=made.run_id).select_related("voter").order_by("-pk").first()
+    alone = PreLabelling.objects.filter(run=made.run_id, cascade=None)
+    last = alone.select_related("voter").order_by("-pk").first()
     if last is None:
         raise Lacking(
             f"{made.run} has not voted on posts of the project yet: pre-label with it first, settling nothing."
