@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from annotate.models import Project
 from modeling.models import Dataset
 
-from .recipe import Recipe
+from .recipe import Recipe, as_written
 
 Number = TypeVar("Number", int, float)
 
@@ -18,12 +18,13 @@ class NotUnderstood(Exception):
 def recipe_of(project: Project, like: str, told: Mapping[str, Any]) -> Recipe:
     """As usual or as in an earlier dataset, but for what is told."""
     given = {name: value for name, value in told.items() if value is not None}
-    usual = earlier(project, like).recipe if like else Recipe().as_json()
-    check_labels(project, [*given.get("caps", {}), *given.get("weights", {})])
+    usual = Recipe.from_json(earlier(project, like).recipe) if like else Recipe()
     try:
-        return Recipe.from_json({**usual, **given})
+        recipe = as_written({**usual.as_json(), **given})
     except (TypeError, ValueError) as problem:
         raise NotUnderstood(str(problem)) from problem
+    check_labels(project, [*given.get("caps", {}), *given.get("weights", {})])
+    return recipe
 
 
 def earlier(project: Project, name: str) -> Dataset:

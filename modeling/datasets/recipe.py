@@ -1,11 +1,17 @@
 """Pure: what an admin asks of a dataset."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from pydantic import TypeAdapter, ValidationError
+
+from modeling.faults import first_of
+
 SOURCES = ("review", "consensus", "model", "import")
 MACHINES = ("consensus", "model")
+MOST_POSTS = 10**9  # that a size or a cap can name
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """What is stored, by another release too: names that are unknown here are passed over."""
         known = {name: value for name, value in stored.items() if name in cls.__dataclass_fields__}
         return cls(**known | {"sources": tuple(known.get("sources", SOURCES))})
 
@@ -39,12 +46,30 @@ class Recipe:
         return 1 - self.validation - self.test
 
 
+RECIPE = TypeAdapter(Recipe)
+
+
+def as_written(told: Mapping[str, Any]) -> Recipe:
+    """By whoever asks, and so with nothing passed over or rounded: a misspelt share would leave the usual one standing,
+    and half a post breaks the freezing. ValueError in words."""
+    if unknown := sorted(told.keys() - Recipe.__dataclass_fields__.keys()):
+        known = ", ".join(Recipe.__dataclass_fields__)
+        raise ValueError(f"“{unknown[0]}” is nothing that a recipe has; there are {known}.")
+    try:
+        recipe = RECIPE.validate_json(json.dumps(told), strict=True)
+    except ValidationError as problem:
+        raise ValueError(first_of(problem)) from problem
+    if max([recipe.size or 0, *recipe.caps.values()]) > MOST_POSTS:
+        raise ValueError(f"A size and a cap are numbers of posts, {MOST_POSTS:,} at most.")
+    return recipe
+
+
 def problem_with(recipe: Recipe) -> str:
     if unknown := sorted(set(recipe.sources) - set(SOURCES)):
         return f"“{unknown[0]}” is no source of labels; there are {', '.join(SOURCES)}."
     if not recipe.sources:
         return "Choose at least one source of labels."
-    if min(recipe.validation, recipe.test) < 0 or recipe.train <= 0:
+    if not (recipe.validation >= 0 and recipe.test >= 0 and recipe.train > 0):  # NaN is neither
         return "Validation and test are shares of the whole, and something must be left to train on."
     if recipe.size is not None and recipe.size < 1:
         return "The size is a number of posts, one at least."

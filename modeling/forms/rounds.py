@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from pydantic import TypeAdapter
 
 from annotate.models import Project, User
+from modeling.datasets import asking as recipes
 from modeling.models import Round
 from modeling.rounds import reckoning, rounds
 from modeling.rounds.plan import Plan
 from modeling.rounds.reckoning import Reckoned
 from modeling.training import starting, training_presets
+from modeling.training.run_settings import SETTINGS
 
 JUDGED = (
     ("rule", "It is rolled back by itself, and all its labels go back"),
@@ -23,6 +27,7 @@ WORD = (
     ("ask", "Somebody says so, having seen what the threshold means"),
     ("unattended", "It does so by itself, as long as no more should be wrong than is allowed"),
 )
+PLAN = TypeAdapter(Plan)
 QUIET = {"autocomplete": "off", "spellcheck": "false"}
 
 
@@ -76,7 +81,26 @@ class RoundForm(forms.Form):
     @property
     def usual(self) -> Plan:
         """As the last one: only rounds that are done alike tell what more labels did."""
-        return Plan.from_json(self.last.plan) if self.last else Plan()
+        return replace(self.stored, frozen={}) if self.not_taken_over else self.stored
+
+    @cached_property
+    def stored(self) -> Plan:
+        """By another release, maybe: the form opens all the same."""
+        try:
+            return PLAN.validate_python(self.last.plan) if self.last else Plan()
+        except ValueError:
+            return Plan()
+
+    @cached_property
+    def not_taken_over(self) -> str:
+        """Why the next one cannot be frozen as the last was, which nobody could mend in the form: a label that it named
+        may be gone. Blank where it can."""
+        try:
+            if self.stored.frozen:
+                recipes.recipe_of(self.project, "", self.stored.frozen)
+        except recipes.NotUnderstood as problem:
+            return str(problem)
+        return ""
 
     def completed(self, data: QueryDict) -> QueryDict:
         whole = data.copy()
@@ -100,14 +124,14 @@ class RoundForm(forms.Form):
         unattended, by_rule = given.pop("word") == "unattended", given.pop("judged") == "rule"
         try:
             plan = Plan(**given, frozen=self.usual.frozen, by_rule=by_rule, unattended=unattended)
-            reckoning.config_of(plan)
-        except (ValueError, TypeError) as problem:
+            reckoning.config_of(self.project, plan)
+        except (starting.NotUnderstood, ValueError, TypeError) as problem:
             raise forms.ValidationError(str(problem)) from problem
         self.plan = plan
 
     @cached_property
     def reckoned(self) -> Reckoned | None:
-        return Reckoned(self.project, self.plan, reckoning.config_of(self.plan)) if self.plan else None
+        return Reckoned(self.project, self.plan, reckoning.config_of(self.project, self.plan)) if self.plan else None
 
     @property
     def query(self) -> str:
@@ -134,17 +158,24 @@ class ThresholdForm(forms.Form):
 
 
 def settings_in(told: str) -> dict[str, Any]:
-    """As the command reads them: a value that is no number and no list is a word."""
+    """As the command reads them: a value that is no number and no list is a word. So is all that is said of a setting
+    which is a word: a commit may be all digits."""
     found: dict[str, Any] = {}
     for line in filter(None, map(str.strip, told.splitlines())):
         name, sign, value = line.partition("=")
         if not sign:
             raise forms.ValidationError(f"“{line[:60]}” sets nothing; write it as lr=1e-4.")
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = value.strip()
+        found[name.strip()] = value_of(name.strip(), value.strip())
     return found
+
+
+def value_of(name: str, written: str) -> Any:
+    try:
+        value = json.loads(written)
+    except (ValueError, RecursionError):
+        return written
+    is_word = name in SETTINGS and SETTINGS[name].is_word
+    return written if is_word and not isinstance(value, str) else value
 
 
 def lines_of(settings: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """A run as a form: every setting of the trainer, filled in from a recipe, and in the address what differs from it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -54,7 +53,8 @@ class RunForm(forms.Form):
         self.fields["dataset"] = forms.ChoiceField(choices=choices, error_messages={"invalid_choice": NO_SUCH_DATASET})
         self.fields |= {name: field_for(setting) for name, setting in SETTINGS.items()}
         for number, label in enumerate(self.labels):
-            weight = forms.FloatField(required=False, min_value=0.0001, max_value=1000, widget=number_input())
+            least, most = run_settings.LEAST_WEIGHT, run_settings.MOST_WEIGHT
+            weight = forms.FloatField(required=False, min_value=least, max_value=most, widget=number_input())
             weight.label = f"Weight of {label}"
             self.fields[f"{WEIGHT}{number}"] = weight
 
@@ -181,10 +181,8 @@ class RunForm(forms.Form):
 
     def clean_targets(self) -> str:
         targets: str = self.cleaned_data["targets"]
-        try:
-            re.compile(targets)
-        except re.error as problem:
-            raise forms.ValidationError(f"This is no pattern: {problem}.") from problem
+        if problem := run_settings.problem_with_targets(targets):
+            raise forms.ValidationError(problem)
         return targets
 
     def start(self, away: bool = False) -> Run | None:
@@ -216,7 +214,8 @@ def field_for(setting: Setting) -> forms.Field:
     if isinstance(usual, float):
         return forms.FloatField(**common, **bounds, widget=number_input())
     quiet = {"autocomplete": "off", "spellcheck": "false"} | ({"list": "models"} if setting.name == "model" else {})
-    return forms.CharField(max_length=300, required=setting.name != "revision", widget=forms.TextInput(quiet), **common)
+    required, widget = setting.name != "revision", forms.TextInput(quiet)
+    return forms.CharField(max_length=run_settings.LONGEST, required=required, widget=widget, **common)
 
 
 def written(config: Config, labels: list[str]) -> dict[str, str]:

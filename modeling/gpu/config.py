@@ -1,6 +1,7 @@
 """What a run is asked to do: `config.json` in its folder. Read here and by the site, so it needs no torch."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -91,6 +92,9 @@ def problem_with(config: Config) -> str:
     words = (config.model, config.revision, config.targets, config.schedule, *config.weights)
     if not all(word.isprintable() for word in words):
         return "A name there holds signs that cannot be printed: write it anew."
+    numbers = (*(getattr(config, one.name) for one in fields(config)), *config.weights.values())
+    if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+        return "A number there is none: NaN and infinity cannot be trained with."
     if config.method not in METHODS:
         return f"“{config.method}” is no method; there are {', '.join(METHODS)}."
     if config.sharing not in SHARINGS:

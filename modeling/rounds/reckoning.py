@@ -13,7 +13,7 @@ from modeling.datasets import previews
 from modeling.datasets.composition import Composition
 from modeling.gpu.config import Config
 from modeling.models import Dataset, Round, Run, Split
-from modeling.training import estimates, starting, training_presets
+from modeling.training import estimates, starting
 from modeling.training.estimates import Told
 
 from . import guards, judging, report
@@ -109,7 +109,6 @@ class Reckoned:
         return round(self.audits * self.seconds_each) if self.seconds_each else None
 
 
-def config_of(plan: Plan) -> Config:
-    """ValueError and TypeError where it cannot be."""
-    preset = training_presets.named(plan.recipe or starting.usual_recipe(plan.base))
-    return preset.configured(plan.base, **dict(plan.settings))
+def config_of(project: Project, plan: Plan) -> Config:
+    """NotUnderstood where it cannot be."""
+    return starting.planned(project, plan.recipe, plan.base, plan.settings)

@@ -30,7 +30,7 @@ from modeling.models import (
     Run,
 )
 from modeling.prelabelling import prelabelling
-from modeling.training import runner, starting, training_presets
+from modeling.training import runner, starting
 
 from . import judging, steps
 from .ending import conclude, record
@@ -68,10 +68,9 @@ def check(project: Project, by: User | None, plan: Plan) -> None:
     if not project.posts.filter(holdout=True).exists():
         raise Refused("Rounds are judged on the locked test set, and this project has none. Import one first.")
     try:
-        recipes.recipe_of(project, "", dict(plan.frozen))
-        preset = training_presets.named(plan.recipe or starting.usual_recipe(plan.base))
-        config = preset.configured(plan.base, **dict(plan.settings))
-    except (recipes.NotUnderstood, starting.NotUnderstood, ValueError, TypeError) as problem:
+        recipes.recipe_of(project, "", plan.frozen)
+        config = starting.planned(project, plan.recipe, plan.base, plan.settings)
+    except (recipes.NotUnderstood, starting.NotUnderstood) as problem:
         raise Refused(str(problem)) from problem
     wrong = starting.problem_with_model(config.model) or (by and starting.problem_with_code(by, config))
     if wrong:

@@ -1,6 +1,7 @@
 """Every setting of a run in plain words, in the order in which a form asks for them and a page tells them."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,6 +9,8 @@ from modeling.gpu.config import Config
 
 BY_LABEL = "weights"  # the one setting that has a value for each label
 CLASSIFIER = "classifier"  # the one method whose model has no words
+LEAST_WEIGHT, MOST_WEIGHT = 0.0001, 1000  # of a label
+LONGEST = 300  # signs of a value that is a word
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Setting:
     @property
     def usual(self) -> Any:
         return next(field.default for field in fields(Config) if field.name == self.name)
+
+    @property
+    def is_word(self) -> bool:
+        return self.name == "model" or isinstance(self.usual, str)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,37 @@ AUGMENTATION = Group("Augmentation", (
 
 GROUPS = (METHOD, LEARNING, BATCHES, PICTURES, RARE_LABELS, EVALUATION, AUGMENTATION)
 SETTINGS = {setting.name: setting for group in (BASE, *GROUPS) for setting in group.settings}
+
+
+def problem_with(name: str, value: Any, labels: Collection[str]) -> str:
+    """What nobody could choose in the form: blank where somebody could. The value is of its setting's kind."""
+    if name == BY_LABEL:
+        return problem_with_weights(value, labels)
+    setting = SETTINGS[name]
+    if setting.choices and value not in dict(setting.choices):
+        return f"“{name}” is one of {', '.join(dict(setting.choices))}."
+    if setting.least is not None and setting.most is not None and not setting.least <= value <= setting.most:
+        return f"“{name}” is from {in_words(name, setting.least)} to {in_words(name, setting.most)}."
+    if setting.is_word and len(value) > LONGEST:
+        return f"“{name}” has more than {LONGEST} signs."
+    why = problem_with_targets(value) if name == "targets" else ""
+    return why and f"“{name}”: {why}"
+
+
+def problem_with_weights(weights: Mapping[str, float], labels: Collection[str]) -> str:
+    if unknown := [name for name in weights if name not in labels]:
+        return f"“{BY_LABEL}”: “{unknown[0]}” is no label here; there are {', '.join(labels) or 'none yet'}."
+    if not all(LEAST_WEIGHT <= weight <= MOST_WEIGHT for weight in weights.values()):
+        return f"“{BY_LABEL}” are from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g} each."
+    return ""
+
+
+def problem_with_targets(targets: str) -> str:
+    try:
+        re.compile(targets)
+    except (re.error, OverflowError, RecursionError) as problem:
+        return f"This is no pattern: {problem}."
+    return "" if targets else "All-linear, or a pattern that module names match."
 
 
 def in_words(name: str, value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from annotate.models import Project, User
 from modeling.datasets.composition import weights_of
 from modeling.datasets.recipe import Recipe
+from modeling.faults import first_of
 from modeling.gpu import classifier_tiny, tiny
 from modeling.gpu.config import Config
 from modeling.gpu.families import FAMILIES, Family, Size
 from modeling.models import Dataset, Run
 
-from . import runner, training_presets
+from . import run_settings, runner, training_presets
 from .training_presets import TrainingPreset
 
 USUAL = "qwen-qlora-24gb"
@@ -74,24 +75,35 @@ def as_recipe_says(preset: TrainingPreset, dataset: Dataset, model: str = "") ->
 
 
 def configured(dataset: Dataset, recipe: str, model: str, changes: Mapping[str, Any]) -> Config:
-    """As programs write it: a value of the wrong kind is told by its name."""
+    """As programs write it: a value of the wrong kind, or beyond what the form takes, is told by its name."""
+    labels = [label["name"] for label in dataset.facts["labels"]]
+    recipe = recipe or usual_recipe(model)
+    return changed(lambda preset: as_recipe_says(preset, dataset, model), recipe, changes, labels)
+
+
+def planned(project: Project, recipe: str, model: str, changes: Mapping[str, Any]) -> Config:
+    """Before there is a dataset to learn from: it will have the labels of its project."""
+    labels = [label.name for label in project.labels.all()] if run_settings.BY_LABEL in changes else []
+    recipe = recipe or usual_recipe(model)
+    return changed(lambda preset: preset.configured(model), recipe, changes, labels)
+
+
+def changed(
+    usual: Callable[[TrainingPreset], Config], recipe: str, changes: Mapping[str, Any], labels: Collection[str]
+) -> Config:
     try:
-        preset = training_presets.named(recipe or usual_recipe(model))
-        told = as_recipe_says(preset, dataset, model).as_json()
+        told = usual(training_presets.named(recipe)).as_json()
         if unknown := sorted(changes.keys() - told.keys()):
             raise ValueError(f"“{unknown[0]}” is nothing that can be set; there are {', '.join(sorted(told))}.")
-        return CONFIG.validate_python({**told, **changes})
+        config = CONFIG.validate_python({**told, **changes})
     except ValidationError as problem:
         raise NotUnderstood(first_of(problem)) from problem
     except ValueError as problem:
         raise NotUnderstood(str(problem)) from problem
-
-
-def first_of(problem: ValidationError) -> str:
-    error = problem.errors()[0]
-    if told := error.get("ctx", {}).get("error"):
-        return str(told)
-    return f"“{'.'.join(map(str, error['loc']))}”: {error['msg']}."
+    for name in changes:
+        if why := run_settings.problem_with(name, getattr(config, name), labels):
+            raise NotUnderstood(why)
+    return config
 
 
 def begin(project: Project, by: User, dataset: Dataset, config: Config, recipe: str, away: bool = False) -> Run:
