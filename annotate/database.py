@@ -145,8 +145,12 @@ def running_server(folder: Path, said: Overheard) -> Any:
     forget_dead_server(folder)
     try:
         server = library.get_server(folder)
-    except subprocess.TimeoutExpired:  # it allows ten seconds, and recovery after a crash may take longer
-        server = recovered(library.PostgresServer._instances[folder.resolve()])
+    except (subprocess.TimeoutExpired, AssertionError):
+        # It allows ten seconds, and recovery after a crash may take longer; one that is at it already it refuses.
+        begun = library.PostgresServer._instances.get(folder.resolve())
+        if begun is None or not is_at_work(folder):
+            raise
+        server = recovered(begun)
     atexit.register(forget_dead_processes, folder)  # runs before the library's own goodbye
     return server
 
@@ -221,11 +225,15 @@ def forget_dead_processes(folder: Path) -> None:
 
 def forget_dead_server(folder: Path) -> None:
     """After a power cut its number may be another process's, which the library would take for it, and end as such."""
-    path = folder / "postmaster.pid"
-    with suppress(FileNotFoundError):
-        first = path.read_text(errors="replace").partition("\n")[0].strip()
-        if not is_postgres(int(first) if first.isdecimal() else None, folder):
-            path.unlink()
+    if not is_at_work(folder):
+        (folder / "postmaster.pid").unlink(missing_ok=True)
+
+
+def is_at_work(folder: Path) -> bool:
+    with suppress(OSError):
+        first = (folder / "postmaster.pid").read_text(errors="replace").partition("\n")[0].strip()
+        return first.isdecimal() and is_postgres(int(first), folder)
+    return False
 
 
 def is_postgres(pid: int | None, folder: Path) -> bool:

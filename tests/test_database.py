@@ -67,6 +67,25 @@ def test_a_recovery_of_more_than_ten_seconds_is_waited_for(folder, library, monk
     assert json.loads((folder / ".handle_pids.json").read_text()) == [os.getpid()]  # who leaves last stops it
 
 
+def test_a_start_beside_a_recovery_waits_for_it_too(folder, library, monkeypatch):
+    """Of a service manager, after a first start that was interrupted; the library refuses one that is not ready."""
+    database.start(folder, {})
+    begun = library.PostgresServer._instances.pop(folder)
+    atexit.unregister(begun._cleanup)
+    states = ["starting", "starting"]
+    read = library.PostmasterInfo.read_from_pgdata
+
+    def read_from_pgdata(folder):
+        info = read(folder)
+        info.status = states.pop() if states else info.status
+        return info
+
+    monkeypatch.setattr(library.PostmasterInfo, "read_from_pgdata", read_from_pgdata)
+    with psycopg.connect(database.start(folder, {})) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert not states
+
+
 def test_one_that_never_comes_is_told(folder, library, monkeypatch):
     slow(library, monkeypatch, looks=10**4)
     monkeypatch.setattr(database, "RECOVERS_WITHIN", 0.5)
