@@ -12,8 +12,9 @@ from annotate.models.review import Why
 from annotate.queue import Seat
 from annotate.removing import remove
 from modeling import tasks
+from modeling.datasets import dataset as freezing
 from modeling.evaluation import evaluating
-from modeling.models import Comparison, Goal, Needs, PreLabel, Round, RoundState, RunState
+from modeling.models import Comparison, Evaluation, Goal, JobState, Needs, On, PreLabel, Round, RoundState, RunState
 from modeling.prelabelling import asking, audited, prelabelling
 from modeling.rounds import guards, rounds, told, walking
 from modeling.rounds.guards import Audited, Difference, Past
@@ -24,6 +25,7 @@ from modeling.training import runner
 from . import scripted_rounds
 from .freezing import freeze
 from .make import make_label, make_member, make_post, make_project
+from .test_quotas import full
 
 pytestmark = pytest.mark.django_db
 WORDS = {"bearish": "rug dump scam", "neutral": "fees question wallet", "bullish": "moon pump green"}
@@ -141,27 +143,92 @@ class TestTheWay:
 
     def test_it_is_held_against_the_best_that_was_kept_not_the_last(self, project):
         """Each a little worse than the one before, within luck: only the best shows how far it has come down."""
-        judging, dataset = rounds.judging, freeze(project)
+        to_beat, dataset = rounds.judging.to_beat, freeze(project)
 
-        def over(number, figure, state=RoundState.KEPT, run=RunState.DONE):
-            one = Round.objects.create(project=project, number=number, plan={}, state=state, told={
-                "macro_f1": {"value": figure, "low": None, "high": None} if figure else None,
-            })  # fmt: skip
-            one.run = dataset.runs.create(project=project, config={"model": "tiny"}, state=run)
-            one.save()
-            return one
+        def measured(run, figure, posts):
+            return Evaluation.objects.create(
+                project=project, dataset=dataset, run=run, split=On.HOLDOUT, predictor={}, name="a", key=str(run.pk),
+                test_hash=posts, state=JobState.DONE, measured={"figures": {"macro_f1": {"value": figure}}},
+            )  # fmt: skip
 
-        assert judging.to_beat(project) is None
+        def over(number, figure, posts="first", state=RoundState.KEPT, run=RunState.DONE):
+            run = dataset.runs.create(project=project, config={"model": "tiny"}, state=run)
+            evaluation = measured(run, figure, posts) if figure else None
+            return Round.objects.create(
+                project=project, number=number, plan={}, state=state, run=run, evaluation=evaluation
+            )
+
+        assert to_beat(project) is None
         unmeasured = over(1, None)
-        assert judging.to_beat(project) == unmeasured
+        assert to_beat(project) == unmeasured
         best = over(2, 0.84)
         over(3, 0.83)
         over(4, 0.9, state=RoundState.ROLLED_BACK)
         over(5, 0.9, run=RunState.FAILED)
-        assert judging.to_beat(project) == best
-        assert judging.to_beat(project, before=2) == unmeasured
+        assert to_beat(project) == best
+        assert to_beat(project, before=2) == unmeasured
         again = over(6, 0.84)
-        assert judging.to_beat(project) == again, "of two alike the later"
+        assert to_beat(project) == again, "of two alike the later"
+        harder = over(7, 0.6, posts="second")
+        assert to_beat(project) == harder, "on other posts a figure says nothing"
+        measured(best.run, 0.65, "second")
+        assert to_beat(project) == best, "asked about those posts too, it is still the better one"
+
+    def test_who_learns_from_labels_that_went_back_does_not_go_on(self, project):
+        first = kept(project)
+        stream(project, 30, "x")
+        second = rounds.start(project, None, plan(), queue=False)
+        rounds.advance(second.pk, queue=False)
+        second.refresh_from_db()
+        freezing.carry_out(second.dataset)
+        assert rounds.roll_back(first, None, queue=False)
+        for _ in range(2):
+            carried(second)
+            assert second.state == RoundState.HELD_UP
+            assert second.why.startswith("Labels of ")
+            assert "went back after round-2 was begun" in second.why
+            assert second.run is None
+            rounds.resume(second, None, queue=False)
+
+    def test_what_began_while_somebody_stopped_it_is_stopped_too(self, project):
+        one = rounds.start(project, None, plan(), queue=False)
+        rounds.advance(one.pk, queue=False)
+        one.refresh_from_db()
+        freezing.carry_out(one.dataset)
+        looked_at = Round.objects.get(pk=one.pk)
+        rounds.advance(one.pk, queue=False)  # by a worker, meanwhile
+        assert rounds.stop(looked_at)
+        one.refresh_from_db()
+        assert (one.state, one.run.state) == (RoundState.STOPPED, RunState.STOPPED)
+
+    def test_it_is_not_resumed_while_its_dataset_still_stops(self, project):
+        one = rounds.start(project, None, plan(), queue=False)
+        rounds.advance(one.pk, queue=False)
+        one.refresh_from_db()
+        assert one.dataset.claim()
+        assert rounds.stop(one)
+        assert not rounds.resume(one, None, queue=False)
+
+    def test_what_has_begun_may_end_in_a_full_project(self, project):
+        one = rounds.start(project, None, plan(), queue=False)
+        full(project)
+        carried(one)
+        assert (one.state, one.needs) == (RoundState.WAITING, Needs.WORD), one.why
+        rounds.roll_back(one, None, queue=False)
+        with pytest.raises(Refused, match="is full"):
+            rounds.start(project, None, plan(), queue=False)
+
+    def test_where_it_settles_nothing_its_doubts_are_waited_for_all_the_same(self, project):
+        one = a_round(project)
+        assert rounds.settle(one, None, threshold=1.0, queue=False)
+        carried(one)
+        assert by_model(project) == set()
+        assert rounds.judging.doubts_open(one.prelabelling)
+        assert (one.state, one.needs) == (RoundState.WAITING, Needs.REVIEW), one.why
+        assert walking.Walk(one).audits_missing == 0
+        assert rounds.go_on(one, None, queue=False)
+        one.refresh_from_db()
+        assert one.state == RoundState.KEPT
 
     def test_on_too_few_posts_to_tell_luck_a_lead_decides(self, project):
         kept(project)

@@ -71,12 +71,15 @@ def facts_of(project: Project, weights: dict[str, float] | None = None) -> dict[
 # --- Freezing it
 
 
-def ask(project: Project, by: User | None, name: str, recipe: Recipe, queue: bool = True) -> Dataset:
-    """Whoever freezes by command carries it out there and then, and queues nothing."""
+def ask(
+    project: Project, by: User | None, name: str, recipe: Recipe, queue: bool = True, has_begun: bool = False
+) -> Dataset:
+    """Whoever freezes by command carries it out there and then, and queues nothing. What is a part of something that
+    has begun may end in a full project too."""
     NAME(name)
     if name in TAKEN:
         raise Refused(f"“{name}” is the address of a page here; take another name.")
-    if problem := room.problem_with_project(project):
+    if problem := "" if has_begun else room.problem_with_project(project):
         raise Refused(problem)
     try:
         with transaction.atomic():

@@ -2,7 +2,7 @@
 
 from annotate.models import Disagreement, Project
 from modeling.measures.comparison import Difference
-from modeling.models import Comparison, PreLabelling, Round, RunState
+from modeling.models import Comparison, Goal, JobState, PreLabelling, Round, RunState
 from modeling.prelabelling import audited
 
 from . import guards
@@ -16,10 +16,21 @@ def last_kept(one: Round) -> Round | None:
 
 def to_beat(project: Project, before: int | None = None) -> Round | None:
     """The best that was kept and can still be asked. Were each held against the last alone, round after round could be
-    a little worse, each within luck."""
-    kept = project.rounds.kept().filter(run__state=RunState.DONE).select_related("run", "project")
-    earlier = kept if before is None else kept.filter(number__lt=before)
-    return max(earlier, key=lambda one: ((one.told.get("macro_f1") or {}).get("value", 0.0), one.number), default=None)
+    a little worse, each within luck. Only figures on the posts that the last was measured on are laid side by side:
+    on others a model may look better for nothing but easier posts."""
+    done = project.rounds.kept().filter(run__state=RunState.DONE).select_related("run", "project", "evaluation")
+    earlier = done if before is None else done.filter(number__lt=before)
+    kept = list(earlier.defer("evaluation__measured", "evaluation__used"))
+    if not kept:
+        return None
+    last = max(kept, key=lambda one: one.number)
+    posts = last.evaluation.test_hash if last.evaluation else ""
+    measured = project.evaluations.done().filter(test_hash=posts, run__in=[one.run_id for one in kept])
+    found = measured.order_by("pk").values_list("run", "measured__figures__macro_f1__value") if posts else ()
+    figures: dict[int | None, float] = {run: figure for run, figure in found if figure is not None}
+    return max(
+        (one for one in kept if one.run_id in figures), key=lambda one: (figures[one.run_id], one.number), default=last
+    )
 
 
 def of_holdout(one: Round) -> Judgement:
@@ -62,6 +73,14 @@ def in_short(found: audited.Audits) -> guards.Audited | None:
         return guards.Audited(0.0, 0.0, 1.0, 0, found.waiting) if found.waiting else None
     estimate = found.estimate
     return guards.Audited(estimate.rate, estimate.low, estimate.high, estimate.audits, found.waiting)
+
+
+def learnt_in_vain(one: Round) -> PreLabelling | None:
+    """Whose labels are in its dataset, and were taken back since."""
+    if one.dataset is None:
+        return None
+    given = one.project.prelabellings.filter(goal=Goal.TAKE_BACK, applied__lte=one.dataset.created)
+    return given.exclude(state=JobState.DONE, taken_back__lte=one.dataset.created).first()
 
 
 def doubts_open(made: PreLabelling) -> int:

@@ -14,6 +14,7 @@ from django.db.models import Max
 from django_q.tasks import async_task
 
 from annotate.models import Project, User
+from annotate.operating import room
 from modeling.datasets import asking as recipes
 from modeling.datasets import dataset as freezing
 from modeling.evaluation import evaluating
@@ -52,6 +53,8 @@ class Refused(Exception):
 def start(project: Project, by: User | None, plan: Plan, queue: bool = True) -> Round:
     """One at a time: two that learn from each other's labels could not be told apart."""
     check(project, by, plan)
+    if problem := room.problem_with_project(project):  # asked now, and not in the midst of it
+        raise Refused(problem)
     number = (project.rounds.aggregate(n=Max("number"))["n"] or 0) + 1
     try:
         with transaction.atomic():
@@ -84,10 +87,11 @@ def enqueue(one: Round) -> None:
 def stop(one: Round, by: User | None = None) -> bool:
     """The step at work is asked to stop; what it saved is kept."""
     with transaction.atomic():
+        now = locked(one)  # a worker may have begun the next step since it was looked at
         stopped = Round.objects.moving().filter(pk=one.pk).update(state=RoundState.STOPPED, needs="", why="")
         if stopped:
-            halt(one, by)
-            record("round stopped", one, by)
+            halt(now, by)
+            record("round stopped", now, by)
     return bool(stopped)
 
 
@@ -105,14 +109,13 @@ def halt(one: Round, by: User | None) -> None:
 
 def resume(one: Round, by: User | None = None, queue: bool = True) -> bool:
     """From where it stopped. What failed is tried again. Not while a step is still stopping."""
-    if is_stopping(one):
-        return False
     over = Round.objects.filter(pk=one.pk, state__in=[RoundState.STOPPED, RoundState.HELD_UP])
     with transaction.atomic():
-        changed = over.update(state=RoundState.RUNNING, needs="", why="")
+        now = locked(one)
+        changed = not is_stopping(now) and over.update(state=RoundState.RUNNING, needs="", why="")
         if changed:
-            again(one, by)
-            record("round resumed", one, by)
+            again(now, by)
+            record("round resumed", now, by)
             if queue:
                 enqueue(one)
     return bool(changed)
@@ -120,7 +123,8 @@ def resume(one: Round, by: User | None = None, queue: bool = True) -> bool:
 
 def is_stopping(one: Round) -> bool:
     steps_of = [one.run, one.evaluation, one.rival, one.prelabelling]
-    return any(step is not None and step.stop_asked and step.state == JobState.RUNNING for step in steps_of)
+    freezes = one.dataset is not None and one.dataset.stop_asked and one.dataset.state == DatasetState.FREEZING
+    return freezes or any(step and step.stop_asked and step.state == JobState.RUNNING for step in steps_of)
 
 
 def again(one: Round, by: User | None) -> None:

@@ -56,8 +56,13 @@ def froze(one: Round, plan: Plan, queue: bool) -> bool:
             return False
         recipe = recipes.recipe_of(one.project, "", dict(plan.frozen))
         name = free_name(one)
-        keep(one, dataset=freezing.ask(one.project, one.by, name, recipe, queue=queue))
+        keep(one, dataset=freezing.ask(one.project, one.by, name, recipe, queue, has_begun=True))
         return False
+    if vain := judging.learnt_in_vain(one):
+        raise Trouble(
+            f"Labels of {vain} went back after {one.dataset} was begun, and this round learns from them. Roll it back, "
+            "and begin another."
+        )
     return over(one.dataset.state, DatasetState.FROZEN, f"Freezing {one.dataset}", one.dataset.error)
 
 
@@ -81,7 +86,7 @@ def trained(one: Round, plan: Plan, queue: bool) -> bool:
         dataset = known(one.dataset)
         recipe = plan.recipe or starting.usual_recipe(plan.base)
         config = starting.configured(dataset, recipe, plan.base, plan.settings)
-        keep(one, run=runner.start(one.project, one.by, dataset, config, recipe, queue=queue))
+        keep(one, run=runner.start(one.project, one.by, dataset, config, recipe, queue, has_begun=True))
         return False
     return over(one.run.state, RunState.DONE, str(one.run), one.run.error)
 
@@ -177,6 +182,9 @@ def reviewed(one: Round, plan: Plan, queue: bool) -> bool:
     """The audits decide; doubts are waited for, because the next round learns from what people say of them."""
     made = one.prelabelling
     settled = sum(made.result.get("settled", {}).values()) if made else 0
+    if made and judging.doubts_open(made) and not (settled or one.enough):
+        wait_for(one, Needs.REVIEW)
+        return False
     if made is None or not settled:
         conclude(one, RoundState.KEPT, in_words(one, "Its model settled nothing that could be wrong."), one.by)
         return False

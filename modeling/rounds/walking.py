@@ -143,7 +143,7 @@ class Walk:
     @property
     def audits_missing(self) -> int:
         """Before a rule says anything, whoever wants to go on."""
-        return max(0, guards.ENOUGH - self.audits.told) if self.audits else 0
+        return min(max(0, guards.ENOUGH - self.audits.told), self.audits.waiting) if self.audits else 0
 
     @cached_property
     def goes_back(self) -> list[tuple[PreLabelling, int]]:

@@ -256,8 +256,9 @@ def start_parts(study: Study, queue: bool) -> None:
     for number, part in enumerate(study.parts):
         told = replace(config, weights=weights_of_part(study, number))
         runner.start(
-            study.project, study.by, study.dataset, told, study.recipe, queue=queue, part=runner.Part(study, part)
-        )
+            study.project, study.by, study.dataset, told, study.recipe, queue, part=runner.Part(study, part),
+            has_begun=True,
+        )  # fmt: skip
 
 
 def weights_of_part(study: Study, number: int) -> Mapping[str, float]:

@@ -57,14 +57,15 @@ def start(
     queue: bool = True,
     away: bool = False,
     part: Part | None = None,
+    has_begun: bool = False,
 ) -> Run:
     """Whoever trains by command carries it out there and then, and queues nothing; nor is queued what is to be trained
-    on another machine, as a bundle."""
+    on another machine, as a bundle. Where it is a part of what has begun, that may end in a full project too."""
     if not dataset.is_frozen:
         raise Refused(f"{dataset.name} is not frozen yet.")
     if not run_folder.has_posts_to_learn_from(dataset):
         raise Refused(f"{dataset.name} has no post to train on.")
-    if problem := room.problem_with_project(project):
+    if problem := "" if has_begun else room.problem_with_project(project):
         raise Refused(problem)
     told = config.as_json() | {"weights": dict(config.weights) or dataset.facts.get("weights", {})}
     with transaction.atomic():
