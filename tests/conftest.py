@@ -1,7 +1,9 @@
 import ipaddress
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from typing import Any
 
 import hypothesis
@@ -55,8 +57,15 @@ def is_here(host: str | None) -> bool:
 
 sys.addaudithook(refuse_network)
 
+OWN = pytest.StashKey[str]()
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # Each session has a folder of its own. In the one that all share pytest shuts out other users whenever a session
+    # begins, and to root PostgreSQL is another user: a test that runs pytest took the files from under a site's server.
+    if not config.option.basetemp:  # the workers of a session have theirs in its folder
+        config.option.basetemp = config.stash[OWN] = tempfile.mkdtemp(prefix="cv-")
     config.addinivalue_line("filterwarnings", "ignore:No directory at:UserWarning")  # nothing is collected for tests
 
 
@@ -81,3 +90,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _own_files(settings, tmp_path):
     """No test writes where the product keeps its data."""
     settings.MEDIA_ROOT = tmp_path / "media"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """What a test that failed has left there may be looked at."""
+    own = session.config.stash.get(OWN, "")
+    if own and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(own, ignore_errors=True)
