@@ -37,7 +37,7 @@ class TestAsking:
     @pytest.mark.parametrize(("told", "words"), [
         ({"run": 10**30}, ""), ({"run": 999999}, "There is no run"), ({"threshold": 0.1}, "The threshold is"),
         ({"posts": {"holdout": "1"}}, "locked test set"), ({"bits": 3}, "4, 8 or 16"), ({"batch": 0}, ""),
-        ({"growth": 0.5}, "from 1 to 100"), ({"posts": {"state": "lo\0st"}}, "not a state"),
+        ({"growth": 0.5}, "from 1 to 100"), ({"posts": {"state": "lo\0st"}}, "none of them NUL"),
     ])  # fmt: skip
     def test_what_cannot_be_is_refused_in_words(self, client, run, told, words):
         answer = post(client, **told)

@@ -28,7 +28,7 @@ class PreLabellingIn(Schema):
     ] = 0
     posts: Annotated[
         dict[str, str] | None,
-        Field(description="As the filters of a list of posts; left out, those that wait for votes.",
+        Field(description="As the filters of a list of posts; empty, all of them; left out, those that wait for votes.",
               examples=[{"state": "waiting"}]),
     ] = None  # fmt: skip
     bits: Annotated[int, Field(description="A weight: 4, 8 or 16; 0: as it was trained.")] = 0
@@ -152,12 +152,11 @@ def ask(request: HttpRequest, slug: str, asked: PreLabellingIn) -> Status[dict[s
     """A run, or a cascade at its point. Nothing is settled by that. A worker does it; watch its state, and then look at
     what its threshold means."""
     project = open_project(request, slug, Role.ADMIN)
-    posts = None if asked.posts is None else {name: told.replace("\0", "") for name, told in asked.posts.items()}
     cascade = cascade_in(project, asked.cascade)
     run = cascade.second if cascade and not asked.run else run_in(project, asked.run)
     try:
         made = room.ask(
-            project, me(request), run, posts, bits=asked.bits, batch=asked.batch, cascade=cascade,
+            project, me(request), run, asked.posts, bits=asked.bits, batch=asked.batch, cascade=cascade,
             threshold=asked.threshold, growth=asked.growth, audit_rate=asked.audit_rate, most_doubts=asked.most_doubts,
         )  # fmt: skip
     except room.Refused as refusal:

@@ -4,6 +4,7 @@ request."""
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +23,7 @@ from modeling.training import results, run_folder
 
 from . import applying, asking, candidates, feeding, thresholds
 
+FILTERS = [field.name for field in fields(Filters) if field.name != "order"]
 USUAL = {"state": "waiting"}  # posts that nobody has said anything of that settles them
 RELATED = ("project", "run__dataset__project", "cascade__dataset__project", "voter__project", "by")
 MAY_RESUME = (JobState.STOPPED, JobState.INTERRUPTED, JobState.FAILED)
@@ -47,7 +49,7 @@ def ask(
 ) -> PreLabelling:  # fmt: skip
     """Whoever does it by command carries it out there and then, and queues nothing. Of a cascade, `run` is its second
     stage."""
-    filters = Filters.from_query(dict(USUAL if posts is None else posts))
+    filters = chosen(USUAL if posts is None else posts)
     check(project, run, filters, bits, batch)
     check_cascade(cascade, run)
     with transaction.atomic():
@@ -59,6 +61,22 @@ def ask(
         if queue:
             enqueue(prelabelling)
     return prelabelling
+
+
+def chosen(posts: Mapping[str, str]) -> Filters:
+    """A filter that is passed over asks about more posts than anybody meant, and what is sure of them is settled."""
+    if unknown := sorted(posts.keys() - FILTERS):
+        raise Refused(f"Posts cannot be chosen by {' or '.join(unknown)}; there are {', '.join(FILTERS)}.")
+    filters = Filters.from_query(posts)
+    taken = filters.narrowing
+    if lost := [name for name, value in posts.items() if value and taken.get(name) != value.strip()]:
+        raise Refused(
+            f"“{lost[0]}” cannot be taken as it stands: a value has from 1 to 200 signs, none of them NUL, and said, "
+            "other_said and cause go with voter, other and failed."
+        )
+    if posts and not taken:
+        raise Refused("These filters are blank and choose nothing; for all posts, give none.")
+    return filters
 
 
 def check(project: Project, run: Run, filters: Filters, bits: int, batch: int) -> None:

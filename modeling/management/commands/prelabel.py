@@ -46,10 +46,9 @@ class Command(BaseCommand):
     def asked(self, project: Project, options: dict[str, Any]) -> PreLabelling:
         cascade = cascade_in(project, options["cascade"])
         run = cascade.second if cascade else run_in(project, options["run"])
-        posts = None if options["posts"] is None else dict(parse_qsl(options["posts"].removeprefix("?")))
         found = room.ask(
-            project, None, run, posts, bits=options["bits"], batch=options["batch"], queue=False, cascade=cascade,
-            **how(options),
+            project, None, run, filters_of(options["posts"]), bits=options["bits"], batch=options["batch"],
+            queue=False, cascade=cascade, **how(options),
         )  # fmt: skip
         self.carry_out(found)
         return found
@@ -101,6 +100,17 @@ class Command(BaseCommand):
             of = f" {found.done:,} of {found.total:,}" if found.done else ""
             self.stderr.write(f"\r\033[K{found.doing}{of}", ending="")
             self.stderr.flush()
+
+
+def filters_of(written: str | None) -> dict[str, str] | None:
+    """None: as usual. What sets nothing must not be passed over: it would choose every post."""
+    if written is None:
+        return None
+    query = written.removeprefix("?")
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise CommandError(f"“{written}” is not a filter; write it as state=waiting&q=moon.") from None
 
 
 def run_in(project: Project, number: int | None) -> Run:
