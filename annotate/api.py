@@ -1,5 +1,6 @@
 """The JSON API: the same functions as the pages, under the same rules. Its browser is at /api/docs."""
 
+import json
 import tempfile
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 from ninja import Field, NinjaAPI, Query, Schema, Status
 from ninja.errors import HttpError
+from ninja.parser import Parser
 from ninja.security import HttpBearer, SessionAuth
 
 from . import removing
@@ -105,6 +107,24 @@ REFUSED: dict[str, Any] = {
 }  # fmt: skip
 
 
+class NotKept(ValueError):
+    """The words are for whoever sent it."""
+
+
+class Body(Parser):
+    """What Python reads as JSON and no database keeps is refused here, once, wherever in the body it stands."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        told = super().parse_body(request)
+        try:
+            json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError as problem:
+            raise NotKept("A text in the body holds half of a surrogate pair, which is no sign.") from problem
+        except ValueError as problem:
+            raise NotKept("A number in the body is none: NaN and infinity are no JSON.") from problem
+        return told
+
+
 class Api(NinjaAPI):
     def get_openapi_schema(self, **asked: Any) -> Any:
         """With what every operation may answer."""
@@ -120,6 +140,7 @@ api = Api(
     title="Casting Vote",
     version="1",
     urls_namespace="api",
+    parser=Body(),
     auth=[Token(), Browser()],
     description=(
         "Make a token on your account page and send it as `Authorization: Bearer …`. All programs of a person together "
@@ -134,6 +155,13 @@ api = Api(
 @api.exception_handler(TooFast)
 def too_fast(request: HttpRequest, refusal: TooFast) -> HttpResponse:
     return refusal.response
+
+
+@api.exception_handler(HttpError)
+def refused(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Whatever a parser raises, ninja says of it no more than that the body cannot be read."""
+    told = error.__cause__ if isinstance(error.__cause__, NotKept) else error
+    return api.create_response(request, {"detail": str(told)}, status=error.status_code)
 
 
 @api.exception_handler(PermissionDenied)

@@ -126,6 +126,7 @@ def settle(request: HttpRequest, slug: str, number: int, how: SettleIn) -> Statu
     """Once it needs a word. Look at its pre-labelling first: that tells what a threshold means."""
     shown = round_in(open_project(request, slug, Role.ADMIN), number)
     try:
+        prelabelling.checked({"threshold": how.threshold})  # before anything is reckoned with it
         done = rounds.settle(shown, me(request), how.threshold)
     except prelabelling.Refused as refusal:
         raise HttpError(422, str(refusal)) from refusal
