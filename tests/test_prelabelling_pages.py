@@ -404,6 +404,16 @@ class TestSettling:
         carry_out(made)
         assert not Post.objects.filter(label_source=LabelSource.MODEL).exists()
 
+    def test_given_up_before_it_settled_anything_its_pages_say_so(self, client, project, run):
+        made = asked(run, waiting(project, 3))
+        assert room.give_up(made, None, queue=False)
+        carry_out(made)
+        assert "0 taken back" in page(client, "/p/memes/prelabellings")
+        assert "0 labels were taken back" in page(client, address(made))
+        PreLabelling.objects.update(result={})  # as an older version left it
+        assert "0 taken back" in page(client, "/p/memes/prelabellings")
+        assert "0 labels were taken back" in page(client, address(made))
+
 
 class TestOutcome:
     def test_its_audits_alone_tell_how_wrong_it_is(self, client, project, run):

@@ -121,8 +121,9 @@ def take_back(prelabelling: PreLabelling, beat: Beat) -> None:
         found = audited.read(prelabelling)
         told = {"drawn": found.drawn, "told": found.told, "wrong": found.wrong}
         prelabelling.result = prelabelling.result | {"audited": told}
-    beat()
     freed = int(prelabelling.result.get("freed", 0))
+    prelabelling.result = prelabelling.result | {"freed": freed}
+    beat()
     while page := list(prelabelling.labels.filter(taken_back=False).order_by("pk")[:WINDOW]):
         with transaction.atomic():
             settling.lock([one.post_id for one in page])  # nobody settles one of them anew while we look who has
