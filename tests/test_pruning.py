@@ -175,6 +175,29 @@ def test_pictures_go_that_no_post_and_no_dataset_shows():
     assert default_storage.exists(young)
 
 
+def test_the_storage_is_gone_through_once_for_all_rules(monkeypatch):
+    for number in range(3):
+        make_picture(number)
+    asked = []
+
+    def counted(path, size=default_storage.size):
+        asked.append(path)
+        return size(path)
+
+    monkeypatch.setattr(default_storage._wrapped, "size", counted)
+    pruning.look(shared=True)
+    assert len(asked) == 6
+    assert len(set(asked)) == 6
+
+
+def test_a_file_sent_for_an_import_is_no_half_of_one_whatever_it_is_called():
+    path = default_storage.save("uploads/a.part", ContentFile(b"text\ngm\n"))
+    ImportRun.objects.create(project=make_project(), name="posts.part", path=path, state=ImportState.FAILED)
+    aged(Path(default_storage.path(path)))
+    go()
+    assert default_storage.exists(path)
+
+
 def test_an_orphan_that_an_import_brings_again_meanwhile_stays():
     lost = make_picture(1)
     Image.objects.update(created=timezone.now() - LONG_AGO)

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from annotate import first_start, tasks
+from annotate import broker, first_start, heartbeat, removing, tasks
+from annotate.importing import doors
 from annotate.models import Event, Holding, Image, ImportRun, Place, Post
 from annotate.models.importing import ImportState
-from annotate.operating import measuring, processes, room, storage, upkeep
+from annotate.models.room import PATIENCE, SILENCE
+from annotate.operating import measuring, processes, pruning, room, storage, upkeep
+from modeling import measuring as modeling_measuring
 from modeling.models import JobState, RunState, Serving
 from modeling.training import results, run_folder
 
@@ -81,7 +85,7 @@ def test_a_place_is_looked_at_when_it_is_an_hour_old_or_asked_for_and_by_one_at_
     assert upkeep.claim(key) is None, "it was looked at just now"
     upkeep.look_again()
     assert upkeep.claim(key)
-    Place.objects.update(claimed=timezone.now() - 2 * upkeep.LEASE)
+    Place.objects.update(heartbeat=timezone.now() - 2 * SILENCE)
     again = upkeep.claim(key)
     assert again, "whoever had it died"
     upkeep.look_after(again)
@@ -93,10 +97,10 @@ def test_what_was_asked_for_while_somebody_looked_is_for_the_next_look(monkeypat
     run = done_run()
     look()
 
-    def slow(shared, measured=measuring.measured):
+    def slow(shared, place, measured=measuring.measured):
         if not shared and not asked:
             asked.append(upkeep.ask(None, ["checkpoints"]))
-        return measured(shared)
+        return measured(shared, place)
 
     asked: list[None] = []
     upkeep.look_again()
@@ -148,6 +152,151 @@ def test_what_all_share_is_a_task_of_the_queue():
     OrmQ.objects.all().delete()
     upkeep.mind_what_is_shared()
     assert OrmQ.objects.count() == 0
+
+
+def a_shared_look(monkeypatch, meanwhile):
+    """The task begins, and while it goes through the storage something happens, once."""
+    looked = []
+
+    def slow(shared=None, look=pruning.look):
+        looked.append(shared)
+        if len(looked) == 1:
+            meanwhile()
+        return look(shared)
+
+    monkeypatch.setattr(pruning, "look", slow)
+    upkeep.mind_what_is_shared()
+    tasks.look_after_what_is_shared()
+    return looked
+
+
+def test_delivered_again_while_it_is_carried_out_a_look_ends_at_once(monkeypatch):
+    def delivered_again():
+        OrmQ.objects.update(lock=timezone.now() + broker.FETCHED - broker.LOST - timedelta(seconds=5))
+        assert broker.redeliver() == 1
+        upkeep.mind_what_is_shared()
+        assert OrmQ.objects.count() == 1, "and none is ordered beside it"
+        tasks.look_after_what_is_shared()
+
+    assert a_shared_look(monkeypatch, delivered_again) == [True]
+    assert Place.objects.get(key=measuring.SHARED).measured
+
+
+def test_a_look_that_was_ordered_waits_in_the_queue_as_long_as_it_must():
+    upkeep.mind_what_is_shared()
+    Place.objects.update(claimed=timezone.now() - PATIENCE / 2)
+    upkeep.mind_what_is_shared()
+    assert OrmQ.objects.count() == 1
+    Place.objects.update(claimed=timezone.now() - 2 * PATIENCE)  # the task may be lost
+    upkeep.mind_what_is_shared()
+    assert OrmQ.objects.count() == 2
+    for _ in range(2):
+        tasks.look_after_what_is_shared()
+    assert Place.objects.get().claimed is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_looks_says_that_it_lives_and_is_left_to_it_however_long_it_takes(monkeypatch):
+    monkeypatch.setattr(heartbeat, "BEAT", 0.05)
+    key = upkeep.key_of_own()
+
+    def long(shared=None, look=pruning.look):
+        Place.objects.update(claimed=F("claimed") - timedelta(days=1), heartbeat=timezone.now() - timedelta(days=1))
+        place.refresh_from_db()
+        assert soon(Place.objects.filter(heartbeat__gt=just_now).exists, 10)
+        assert upkeep.claim(key) is None
+        return look(shared)
+
+    just_now = timezone.now() - SILENCE
+    place = upkeep.claim(key)
+    monkeypatch.setattr(pruning, "look", long)
+    upkeep.look_after(place)
+    told = Place.objects.get(key=key)
+    assert (told.claimed, told.heartbeat, bool(told.measured)) == (None, None, True)
+
+
+def test_one_that_died_over_it_is_taken_over_after_a_minute():
+    upkeep.mind_what_is_shared()
+    assert upkeep.claim(measuring.SHARED, ordered=True)
+    upkeep.mind_what_is_shared()
+    assert OrmQ.objects.count() == 1
+    Place.objects.update(heartbeat=timezone.now() - SILENCE - timedelta(seconds=5))
+    upkeep.mind_what_is_shared()
+    assert OrmQ.objects.count() == 2
+    tasks.look_after_what_is_shared()
+    assert Place.objects.get().measured
+
+
+def test_whoever_has_lost_its_claim_removes_and_writes_nothing_more(monkeypatch):
+    first, second = done_run(), done_run()
+    upkeep.place_of(upkeep.key_of_own())
+    Place.objects.update(rules=["checkpoints"])
+    place = upkeep.claim(upkeep.key_of_own())
+    Holding.objects.create(place=place, project=first.project, what="Folders of runs", bytes=5)
+
+    def taken_over(*args, record=Event.record, **more):
+        removed.append(more)
+        record(*args, **more)
+
+    def removed_one(path, rmtree=shutil.rmtree):
+        rmtree(path)
+        Place.objects.update(claimed=timezone.now(), heartbeat=timezone.now())
+
+    removed: list[dict] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("modeling.pruning.shutil.rmtree", removed_one)
+        patched.setattr(Event, "record", taken_over)
+        upkeep.look_after(place)
+    assert (checkpoints(first).exists(), checkpoints(second).exists()) == (False, True)
+    assert [told["checkpoints"] for told in removed] == [1], "what went is on record all the same"
+    told = Place.objects.get()
+    assert (told.measured, told.rules, bool(told.claimed)) == (None, ["checkpoints"], True)
+    assert Holding.objects.get().bytes == 5
+
+
+def test_whoever_loses_its_claim_while_it_measures_keeps_nothing_of_it(monkeypatch):
+    project = make_project()
+    measuring.came_in(project, measuring.PICTURES, 100)
+
+    def taken_over(place, taken, keep=measuring.keep):
+        keep(place, taken)
+        Place.objects.update(claimed=timezone.now())
+
+    monkeypatch.setattr(measuring, "keep", taken_over)
+    tasks.look_after_what_is_shared()
+    assert Holding.objects.get().bytes == 100
+    assert Place.objects.get().measured is None
+
+
+def test_a_look_that_failed_is_tried_again_after_a_while(monkeypatch):
+    def away(shared=None):
+        raise OSError("the bucket cannot be reached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pruning, "look", away)
+        with pytest.raises(OSError, match="cannot be reached"):
+            tasks.look_after_what_is_shared()
+    upkeep.mind_what_is_shared()
+    assert OrmQ.objects.count() == 0
+    Place.objects.update(claimed=F("claimed") - PATIENCE - timedelta(seconds=5))
+    upkeep.mind_what_is_shared()
+    assert OrmQ.objects.count() == 1
+    tasks.look_after_what_is_shared()
+    assert Place.objects.get().measured
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=30), timedelta(days=1)])
+def test_what_was_asked_for_before_the_clock_was_put_back_is_looked_at_once(ahead):
+    look()
+    Place.objects.update(asked=timezone.now() + ahead)
+    place = upkeep.claim(measuring.SHARED)
+    assert place
+    upkeep.look_after(place)
+    assert upkeep.claim(measuring.SHARED) is None
+    assert not Place.objects.get(key=measuring.SHARED).is_awaited
+    Place.objects.update(measured=timezone.now() + ahead)
+    upkeep.look_again()
+    assert upkeep.claim(measuring.SHARED), "and nobody waits until what was measured in times to come is old"
 
 
 # --- Every day
@@ -222,8 +371,7 @@ def test_everything_is_measured_for_the_project_that_holds_it(own):
     Serving.objects.create(**made, folder="/models/mine", state=JobState.DONE, told={"bytes": 12_000})
     look()
     held = dict(storage.held_by(project).kinds)
-    size = Place.objects.get(key=measuring.SHARED)
-    datasets = next(one["bytes"] for one in size.taken if one["what"] == "Datasets")
+    datasets = modeling_measuring.datasets().held[project.pk]
     assert datasets > 0
     run_size = next(one["bytes"] for one in Place.objects.get(key=upkeep.key_of_own()).taken if one["bytes"])
     assert held == {
@@ -247,6 +395,54 @@ def test_a_machine_that_nobody_has_heard_of_for_a_month_holds_nothing():
         Holding.objects.create(place=place, project=make_project(), what="Folders of runs", bytes=5)
     look()
     assert list(Holding.objects.values_list("place__key", flat=True)) == ["away"]
+
+
+def test_what_comes_in_while_it_is_measured_stays(monkeypatch):
+    """Or an import would go on for up to an hour where it is full."""
+    project, other = make_project(), make_project("Other")
+    shown = make_picture(1)
+    make_post(project, image=shown)
+    look()
+    assert room.stand(project).bytes == shown.bytes
+
+    def slow(*args, pictures=measuring.pictures_by_project):
+        held = pictures(*args)
+        measuring.came_in(project, measuring.PICTURES, 500)
+        measuring.came_in(other, measuring.PICTURES, 70)
+        measuring.came_in(other, measuring.UPLOADS, 7)
+        return held
+
+    upkeep.look_again()
+    with monkeypatch.context() as patched:
+        patched.setattr(measuring, "pictures_by_project", slow)
+        look()
+    assert (room.stand(project).bytes, room.stand(other).bytes) == (shown.bytes + 500, 77)
+    upkeep.look_again()
+    look()
+    assert (room.stand(project).bytes, room.stand(other).bytes) == (shown.bytes, 0), "of it there was nothing to see"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_batch_adds_that_is_not_committed_yet_is_not_lost():
+    project, place = make_project(), upkeep.place_of(measuring.SHARED)
+    measuring.came_in(project, measuring.PICTURES, 100)
+    added, gate = threading.Event(), threading.Event()
+
+    def batch():
+        with transaction.atomic():
+            measuring.came_in(project, measuring.PICTURES, 20)
+            added.set()
+            gate.wait(10)
+        connection.close()
+
+    thread = threading.Thread(target=batch)
+    thread.start()
+    assert added.wait(10)
+    [taken] = measuring.with_what_stood(place, [measuring.Taken(measuring.PICTURES, 0, 0, "picture")])
+    threading.Timer(0.3, gate.set).start()
+    measuring.keep(place, [taken])
+    thread.join()
+    assert room.stand(project).bytes == 20
 
 
 def test_a_project_that_goes_meanwhile_is_no_trouble():
@@ -306,12 +502,104 @@ def test_the_button_measures_again(client, boss, own):
     assert "1000\xa0bytes" in page(client)
 
 
+def forget(client, place) -> str:
+    posted = {"do": "forget", "place": place if isinstance(place, str) else place.pk}
+    return client.post(reverse("storage"), posted, follow=True).content.decode()
+
+
 def test_a_machine_that_is_gone_can_be_forgotten(client, boss):
     place = Place.objects.create(key="gone", machine="gpu-9", measured=timezone.now() - DAYS_AGO)
     assert "Only on gpu-9" in page(client)
-    client.post(reverse("storage"), {"do": "forget", "place": place.pk})
+    assert "Nothing was forgotten" not in forget(client, place)
     assert "gpu-9" not in page(client)
-    assert client.post(reverse("storage"), {"do": "forget", "place": "9" * 30}).status_code == 302
+    assert "Nothing was forgotten" in forget(client, place)
+    assert "Nothing was forgotten" in forget(client, "9" * 30)
+
+
+def test_what_all_share_is_never_forgotten(client, boss):
+    """Or a full project were free with one click, while the workers are down."""
+    project = make_project(quota_gb=1)
+    measuring.came_in(project, measuring.PICTURES, 2 * 1024**3)
+    Place.objects.update(measured=timezone.now() - DAYS_AGO)
+    shown = page(client)
+    assert "Forget it" not in shown
+    assert "Nobody has looked for a while" in shown
+    assert "Nothing was forgotten" in forget(client, Place.objects.get())
+    assert room.problem_with_project(project)
+    Place.objects.update(measured=timezone.now() - timedelta(days=90))
+    assert not Place.objects.lost(upkeep.GONE).exists()
+
+
+def test_a_machine_that_never_told_anything_can_be_forgotten_and_is_after_a_month(client, boss):
+    claimed = Place.objects.create(key="claimed", claimed=timezone.now() - DAYS_AGO)
+    awaited = Place.objects.create(key="awaited")
+    upkeep.ask()
+    shown = page(client)
+    assert shown.count("a machine that has not told yet") == 2
+    assert shown.count("Forget it") == 1, "the other may come yet"
+    forget(client, claimed)
+    assert list(Place.objects.exclude(key=measuring.SHARED)) == [awaited]
+    Place.objects.update(asked=timezone.now() - timedelta(days=31))
+    Place.objects.create(key="died", claimed=timezone.now() - timedelta(days=31), asked=timezone.now())
+    Place.objects.create(key="away", claimed=timezone.now() - timedelta(days=29))
+    tasks.look_after_what_is_shared()
+    assert sorted(Place.objects.values_list("key", flat=True)) == ["away", measuring.SHARED]
+
+
+def test_a_machine_that_looks_for_hours_is_not_gone(client, boss):
+    ago = timezone.now() - DAYS_AGO
+    place = Place.objects.create(key="slow", machine="gpu-9", measured=ago, claimed=ago, heartbeat=timezone.now())
+    assert "Forget it" not in page(client)
+    assert "Nothing was forgotten" in forget(client, place)
+    assert Place.objects.filter(key="slow").exists()
+
+
+# --- What is removed
+
+
+def full_of_one_picture():
+    project = make_project(quota_gb=1e-9)
+    post = make_post(project, image=make_picture(1))
+    look()
+    assert room.problem_with_project(project)
+    return project, post
+
+
+def test_a_project_is_not_told_that_it_is_full_of_what_was_removed():
+    project, post = full_of_one_picture()
+    removing.remove(post, None, "asked for")
+    look()
+    assert room.problem_with_project(project) == ""
+
+
+def test_of_many_removals_one_asks_for_a_look():
+    project = make_project()
+    posts = [make_post(project, f"number {number}") for number in range(3)]
+    look()
+    asked = []
+    for post in posts:
+        removing.remove(post, None, "asked for")
+        asked.append(Place.objects.get(key=measuring.SHARED).asked)
+    assert asked[0]
+    assert set(asked) == {asked[0]}
+    place = upkeep.claim(measuring.SHARED)
+    Place.objects.filter(key=measuring.SHARED).look_again()
+    upkeep.look_after(place)
+    assert upkeep.claim(measuring.SHARED), "what goes while somebody looks is for the next look"
+
+
+def test_an_upload_that_nobody_began_makes_room_once_it_is_forgotten():
+    project = make_project(quota_gb=1e-9)
+    run = doors.receive(project, make_user("x"), ContentFile(b"x", "a.csv"))
+    look()
+    assert room.stand(project).bytes == 1
+    ImportRun.objects.filter(pk=run.pk).update(created=timezone.now() - DAYS_AGO)
+    tasks.forget_drafts()
+    look()
+    assert room.stand(project).bytes == 0
+    asked = Place.objects.get(key=measuring.SHARED).asked
+    tasks.forget_drafts()
+    assert Place.objects.get(key=measuring.SHARED).asked == asked, "there was none"
 
 
 def test_a_picture_that_one_project_shows_and_another_imports_is_counted_at_once():

@@ -14,6 +14,7 @@ from annotate.demo import draw_posts
 from annotate.models import Post, Project, State
 from labeling.tasks import vote_on_demo
 from modeling.models import Needs, RoundState
+from modeling.rounds import rounds
 
 from .test_rounds import answer_all, people
 
@@ -71,6 +72,10 @@ def test_from_an_import_to_a_round_that_is_kept_and_one_that_is_rolled_back(tmp_
     second = project.rounds.first()
     assert second.number == 2
     assert second.rival is not None
+    if second.needs == Needs.WORD:  # on few posts it may look too wrong to be settled by itself
+        assert rounds.settle(second, None, queue=False)
+        call_command("round", project="demo")
+        second.refresh_from_db()
     if second.state == RoundState.WAITING:
         assert labels_by_model(project, "odd")
         answer_all(seats, lambda post: truth[post.external_id])

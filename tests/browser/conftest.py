@@ -91,7 +91,7 @@ def new_context(
         # Without motion there is no half-faded state for a test to meet.
         here = {"base_url": live_server.url, "reduced_motion": "reduce", "locale": "en-GB", "timezone_id": "UTC"}
         context = browser.new_context(**here, **screen)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         opened.append(context)
         return context
 
