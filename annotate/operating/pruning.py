@@ -9,10 +9,11 @@ pictures it needs: annotate knows neither training nor datasets.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.sessions.models import Session
@@ -26,6 +27,7 @@ from annotate.models import Event, Image, ImportRun, User
 from annotate.models.importing import ImportState
 
 HALF = ".part"
+OF_PICTURES = ("images/", "thumbs/")
 HALF_DAYS = 1  # nobody writes one file for as long as that
 Named = Callable[[], set[str]]  # pictures that are needed though no post shows them, by their hashes
 NAMED: list[Named] = []
@@ -77,13 +79,15 @@ def still_named() -> set[str]:
 
 
 def rules() -> list[Rule]:
+    """Made anew for each look: what one rule has gone through for it, another need not."""
+    walk = Walk()
     ours = [
         Rule("uploads", "Files sent for imports that are done", "Their posts stand in the database.",
-             settings.PRUNE_UPLOADS_DAYS, uploads),
+             settings.PRUNE_UPLOADS_DAYS, partial(uploads, walk)),
         Rule("orphans", "Pictures that no post shows",
              "Their posts went with their project, or the import that brought them broke off.",
-             settings.PRUNE_ORPHANS_DAYS, orphans),
-        Rule("halves", "Half-written files", "Whoever wrote them was killed.", HALF_DAYS, halves),
+             settings.PRUNE_ORPHANS_DAYS, partial(orphans, walk)),
+        Rule("halves", "Half-written files", "Whoever wrote them was killed.", HALF_DAYS, partial(halves, walk)),
         Rule("tasks", "Queued work that is done", "Only the admin’s list of tasks shows it.",
              settings.PRUNE_TASKS_DAYS, tasks),
         Rule("sessions", "Logins that have ended", "They open nothing any more.", HALF_DAYS, sessions),
@@ -96,12 +100,17 @@ def look(shared: bool | None = None) -> list[Found]:
     return [Found(rule, rule.found()) for rule in rules() if shared is None or rule.shared == shared]
 
 
-def prune(found: Iterable[Found], by: User | None = None, machine: str = "") -> tuple[int, int]:
-    """How many went, and of how many bytes. What cannot go now is left for the next time."""
+def prune(
+    found: Iterable[Found], by: User | None = None, machine: str = "", goes_on: Callable[[], bool] = lambda: True
+) -> tuple[int, int]:
+    """How many went, and of how many bytes. What cannot go now is left for the next time, and so is all of which
+    another takes care by now: `goes_on` is asked before each."""
     things = freed = 0
     told: dict[str, Any] = {"machine": machine} if machine else {}
     for each in found:
         for one in each.going:
+            if not goes_on():
+                break
             try:
                 one.remove()
             except (OSError, Kept):
@@ -120,32 +129,23 @@ class Kept(Exception):
 # --- The rules
 
 
-def uploads(before: datetime) -> Iterator[Going]:
+def uploads(walk: "Walk", before: datetime) -> Iterator[Going]:
     """Of one that failed or was stopped the file stays: with it the import can be begun again."""
     over = ImportRun.objects.filter(state=ImportState.DONE, ended__lt=before).exclude(path="")
     for run in over.iterator():
-        if default_storage.exists(run.path):
+        if run.path in walk.found.sent:
             yield Going(
-                f"{run.name} (import {run.pk})",
-                default_storage.size(run.path),
-                lambda path=run.path: default_storage.delete(path),  # type: ignore[misc]
+                f"{run.name} (import {run.pk})", walk.found.sent[run.path], partial(default_storage.delete, run.path)
             )
 
 
-def orphans(before: datetime) -> Iterator[Going]:
-    named = still_named()
+def orphans(walk: "Walk", before: datetime) -> Iterator[Going]:
     for image in Image.objects.filter(posts=None, created__lt=before).iterator():
-        if image.sha256 not in named:
-            yield Going(
-                images.path_of(image.sha256, image.format),
-                image.bytes,
-                lambda pk=image.pk: drop(pk),  # type: ignore[misc]
-            )
-    known = set(Image.objects.values_list("sha256", flat=True)) | named
-    for folder in ("images", "thumbs"):
-        for name, size in old_files(folder, before):
-            if hash_in(name) not in known and not name.endswith(HALF):
-                yield Going(name, size, lambda name=name: drop_file(name))  # type: ignore[misc]
+        if image.sha256 not in walk.named:
+            yield Going(images.path_of(image.sha256, image.format), image.bytes, partial(drop, image.pk))
+    for name, size, changed in walk.found.strays:
+        if changed < before:
+            yield Going(name, size, partial(drop_file, name))
 
 
 def drop(pk: int) -> None:
@@ -170,10 +170,10 @@ def hash_in(name: str) -> str:
     return name.rpartition("/")[2].partition(".")[0]
 
 
-def halves(before: datetime) -> Iterator[Going]:
-    for name, size in old_files("", before):
-        if name.endswith(HALF):
-            yield Going(name, size, lambda name=name: default_storage.delete(name))  # type: ignore[misc]
+def halves(walk: "Walk", before: datetime) -> Iterator[Going]:
+    for name, size, changed in walk.found.halves:
+        if changed < before:
+            yield Going(name, size, partial(default_storage.delete, name))
 
 
 def tasks(before: datetime) -> Iterator[Going]:
@@ -195,14 +195,47 @@ def forget(_: object) -> None:
 # --- Files of the storage
 
 
-def old_files(folder: str, before: datetime) -> Iterator[tuple[str, int]]:
-    for name, size, changed in files_in(folder):
-        if changed < before:
-            yield name, size
+class File(NamedTuple):
+    name: str
+    size: int
+    changed: datetime  # when it was last written
 
 
-def files_in(folder: str = "") -> Iterator[tuple[str, int, datetime]]:
-    """Name, size, and when it was last written; what goes meanwhile is passed over."""
+@dataclass(slots=True)
+class Picked:
+    halves: list[File] = field(default_factory=list)
+    strays: list[File] = field(default_factory=list)  # pictures of which nobody knows
+    sent: dict[str, int] = field(default_factory=dict)  # for imports, with their sizes
+
+
+class Walk:
+    """Through the whole storage, once for all rules and only where one asks. Of millions of files few are kept."""
+
+    @cached_property
+    def named(self) -> set[str]:
+        return still_named()
+
+    @cached_property
+    def found(self) -> Picked:
+        picked = Picked()
+        sent = set(ImportRun.objects.exclude(path="").values_list("path", flat=True))
+        known = set(Image.objects.values_list("sha256", flat=True)) | self.named
+        for name, size, changed in files_in():
+            if name in sent:
+                picked.sent[name] = size
+            elif name.endswith(HALF):
+                picked.halves.append(File(name, size, changed))
+            elif name.startswith(OF_PICTURES) and hash_in(name) not in known:
+                picked.strays.append(File(name, size, changed))
+        return picked
+
+
+def files_in(folder: str = "") -> Iterator[File]:
+    """What goes meanwhile is passed over. A bucket tells all of it in its list; a folder is asked for each file."""
+    if listed := getattr(default_storage, "listed", None):
+        for told in listed(folder):
+            yield File(*told)
+        return
     try:
         folders, names = default_storage.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -210,7 +243,7 @@ def files_in(folder: str = "") -> Iterator[tuple[str, int, datetime]]:
     for name in names:
         path = f"{folder}/{name}".lstrip("/")
         try:
-            yield path, default_storage.size(path), default_storage.get_modified_time(path)
+            yield File(path, default_storage.size(path), default_storage.get_modified_time(path))
         except FileNotFoundError:
             continue
     for within in folders:
