@@ -13,7 +13,7 @@ from .models import Disagreement, ImportRun, LabelStudioRun, Project, Role, Targ
 from .models.importing import ImportState
 from .models.project import Rule
 from .models.review import Stream
-from .operating import limits, measuring, upkeep
+from .operating import limits, upkeep
 from .webhooks import delivering
 
 
@@ -49,7 +49,7 @@ def deliver_one(webhook: int, pk: int) -> None:
 
 
 def look_after_what_is_shared() -> None:
-    upkeep.look_after(upkeep.place_of(measuring.SHARED))
+    upkeep.look_after_what_is_shared()
 
 
 def every_minute() -> None:
@@ -73,10 +73,14 @@ def take_up_imports(project: int | None = None) -> None:
 
 
 def forget_drafts() -> None:
+    made_room = False
     for run in ImportRun.objects.filter(state=ImportState.DRAFT, created__lt=timezone.now() - timedelta(days=1)):
         gone, _ = ImportRun.objects.filter(pk=run.pk, state=ImportState.DRAFT).delete()
         if gone and run.path:  # somebody may have begun it this very moment
             default_storage.delete(run.path)
+            made_room = True
+    if made_room:
+        upkeep.look_again()
 
 
 def settle_project(pk: int) -> None:

@@ -5,20 +5,28 @@ Here stands what all rooms share. Whatever leaves files elsewhere brings measure
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Q
 
 from annotate.models import Holding, ImportRun, Place, Project
 
 from . import pruning, room
 
 PICTURES, UPLOADS = "Pictures", "Files sent for imports"
-SHARED = "shared"  # the key of the place that all machines share
+SHARED = Place.SHARED
 ByProject = Mapping[int, int]
+ADD = """
+INSERT INTO annotate_holding AS there (place_id, project_id, what, bytes)
+SELECT %(place)s, more.project, more.what, more.bytes
+FROM unnest(%(projects)s::bigint[], %(kinds)s::text[], %(sizes)s::bigint[]) AS more (project, what, bytes)
+JOIN annotate_project AS project ON project.id = more.project
+ORDER BY 2, 3
+ON CONFLICT (place_id, project_id, what) DO UPDATE SET bytes = there.bytes + excluded.bytes
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,7 @@ class Taken:
     unit: str
     told: str = ""
     held: ByProject = field(default_factory=dict)  # bytes, where it is known whose they are
+    stood: ByProject = field(default_factory=dict)  # bytes that were told of just before it was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +53,48 @@ def also_measure(shared: bool, take: Callable[[], Iterable[Taken]]) -> None:
     MEASURES.append(Measure(shared, take))
 
 
-def measured(shared: bool) -> list[Taken]:
-    return [taken for measure in MEASURES if measure.shared == shared for taken in measure.take()]
+def measured(shared: bool, place: Place | None = None) -> list[Taken]:
+    """With what stood in that place just before, by which `keep` tells what came in meanwhile."""
+    return [
+        taken for measure in MEASURES if measure.shared == shared for taken in with_what_stood(place, measure.take())
+    ]
+
+
+def with_what_stood(place: Place | None, takes: Iterable[Taken]) -> Iterator[Taken]:
+    coming = iter(takes)
+    while True:
+        rows = list(Holding.objects.filter(place=place).values_list("project", "what", "bytes")) if place else []
+        if not (taken := next(coming, None)):
+            return
+        yield replace(taken, stood={project: size for project, what, size in rows if what == taken.what})
 
 
 # --- Kept
 
 
 def keep(place: Place, taken: list[Taken]) -> None:
-    """In place of what stood there. In one order, because an import may be adding to it."""
-    held = Counter({(project, one.what): held for one in taken for project, held in one.held.items() if held})
-    there = set(Project.objects.filter(pk__in={project for project, _ in held}).values_list("pk", flat=True))
-    rows = [
-        Holding(place=place, project_id=project, what=what, bytes=held[project, what])
-        for project, what in sorted(held) if project in there
-    ]  # fmt: skip
+    """In place of what stood there before it was measured. What came in since is not in the figures, and stays."""
+    more = Counter({(project, one.what): held for one in taken for project, held in one.held.items()})
+    more.subtract({(project, one.what): stood for one in taken for project, stood in one.stood.items()})
     with transaction.atomic():
-        Holding.objects.bulk_create(
-            rows, update_conflicts=True, unique_fields=["place", "project", "what"], update_fields=["bytes"]
-        )
-        known = {(row.project_id, row.what) for row in rows}
-        before = Holding.objects.filter(place=place).values_list("pk", "project", "what")
-        Holding.objects.filter(pk__in=[pk for pk, *of in before if tuple(of) not in known]).delete()
+        add(place, more)
+        nothing = Q(bytes__lte=0) | ~Q(what__in=[one.what for one in taken])
+        Holding.objects.filter(nothing, place=place).delete()
 
 
 def came_in(project: Project, what: str, size: int) -> None:
     """Between two looks, so that an import is stopped where it is full and not an hour later."""
-    if not size:
-        return
-    place, _ = Place.objects.get_or_create(key=SHARED)
-    Holding.objects.bulk_create([Holding(place=place, project=project, what=what, bytes=0)], ignore_conflicts=True)
-    Holding.objects.filter(place=place, project=project, what=what).update(bytes=F("bytes") + size)
+    if size:
+        place, _ = Place.objects.get_or_create(key=SHARED)
+        add(place, {(project.pk, what): size})
+
+
+def add(place: Place, more: Mapping[tuple[int, str], int]) -> None:
+    """To what stands there at this moment, whoever else adds to it. In one order, because several may."""
+    rows = [(*key, size) for key, size in more.items() if size]
+    projects, kinds, sizes = ([row[column] for row in rows] for column in range(3))
+    with connection.cursor() as cursor:
+        cursor.execute(ADD, {"place": place.pk, "projects": projects, "kinds": kinds, "sizes": sizes})
 
 
 # --- What all machines share

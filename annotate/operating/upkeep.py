@@ -1,8 +1,9 @@
 """Looks at the places where things lie: what is there, what may go, and it goes where somebody has said so.
 
 A machine's own folder is seen by no other machine, so its own workers look after it, each asking at its heartbeat
-whether that is due; what all share is a task of the queue. Whoever looks claims the place in the database, so that of
-all workers of a machine, and of machines that share a folder, one does it.
+whether that is due; what all share is a task of the queue. Whoever looks claims the place in the database and says
+that it lives, so that of all workers of a machine, of machines that share a folder, and of a task that is delivered
+twice because it takes long, one does it. Whoever has lost its claim removes and writes nothing more.
 """
 
 import logging
@@ -16,25 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Coalesce, Now
 from django_q.tasks import async_task
 
+from annotate.heartbeat import heartbeat
 from annotate.kept import kept
 from annotate.models import Place, User
-from annotate.models.room import due
+from annotate.models.room import STALE, PlaceQuerySet, due
 
 from . import measuring, pruning
 from .measuring import SHARED
 from .pruning import Found
 
-LEASE = timedelta(minutes=10)  # after which whoever has claimed a place is taken for dead
 A_DAY = timedelta(days=1)
 GONE = timedelta(days=30)  # after which a machine that nobody has heard of holds nothing any more
 NAMED = 5  # things of each rule that a page names
 MARK = "place"  # a file in the folder, by which it is known again under whatever name its machine bears
 log = logging.getLogger(__name__)
+
+
+class LostClaim(Exception):
+    """Another looks by now, while we were silent; or the place was forgotten."""
 
 
 # --- Which place
@@ -52,12 +57,22 @@ def place_of(key: str) -> Place:
 # --- When
 
 
-def claim(key: str) -> Place | None:
-    """Where it is due and nobody is at it."""
-    free = Q(claimed=None) | ~Q(claimed__range=(Now() - LEASE, Now() + LEASE))
-    if not Place.objects.filter(due(), free, key=place_of(key).key).update(claimed=Now()):
+def claim(key: str, ordered: bool = False) -> Place | None:
+    """Where it is due and nobody is at it. Whoever comes because it was ordered need not wait for whoever was to come.
+    A wish from times to come is of before the clock was put back: this look is its answer."""
+    free = Place.objects.left()
+    if ordered:
+        free |= Place.objects.filter(heartbeat=None)
+    asked = Case(When(asked__gt=Now(), then=Now()), default=F("asked"))
+    here = free.filter(due(), key=place_of(key).key)
+    if not here.update(claimed=Now(), heartbeat=Now(), asked=asked):
         return None
     return Place.objects.select_related("by").get(key=key)
+
+
+def still_ours(place: Place) -> PlaceQuerySet:
+    """No row of it once another has claimed it."""
+    return Place.objects.filter(pk=place.pk, claimed=place.claimed)
 
 
 def ask(by: User | None = None, rules: Collection[str] = ()) -> None:
@@ -74,11 +89,17 @@ def ask(by: User | None = None, rules: Collection[str] = ()) -> None:
 
 
 def look_again() -> None:
-    """Something was written here: its room is known to the next who asks for some."""
+    """Something was written or removed here: its room is known to the next who asks for some."""
     keys = [SHARED]
     with suppress(OSError):
         keys.append(key_of_own())
-    Place.objects.filter(key__in=keys).update(asked=Now())
+    Place.objects.filter(key__in=keys).look_again()
+
+
+def forget(pk: int) -> bool:
+    """Only of a machine that is gone: what all share is there as long as the site, and one that is heard of counts."""
+    gone, _ = Place.objects.lost(STALE).filter(pk=pk).delete()
+    return bool(gone)
 
 
 # --- At each beat
@@ -105,30 +126,56 @@ def beside(place: Place) -> None:
 
 
 def mind_what_is_shared() -> None:
-    if claim(SHARED):
-        async_task("annotate.tasks.look_after_what_is_shared", task_name="look after what is shared")
+    """Ordered with its task in one transaction, and once however long that waits: whoever fetches it claims."""
+    with transaction.atomic():
+        if Place.objects.left().filter(due(), key=place_of(SHARED).key).update(claimed=Now(), heartbeat=None):
+            async_task("annotate.tasks.look_after_what_is_shared", task_name="look after what is shared")
+
+
+def look_after_what_is_shared() -> None:
+    """Delivered again while another is at it, or after it is done, this ends at once."""
+    if place := claim(SHARED, ordered=True):
+        look_after(place)
 
 
 # --- Looking
 
 
 def look_after(place: Place) -> None:
+    """One that failed is tried again after a while: of a bucket that is away nobody has to be told every minute."""
+    try:
+        with heartbeat(lambda: still_ours(place), f"The look at {place}"):
+            look(place)
+    except LostClaim:
+        log.warning("%s is looked after by another by now: what was found there is not kept.", place)
+    except Exception:
+        with suppress(DatabaseError, InterfaceError):
+            still_ours(place).update(claimed=Now(), heartbeat=None)
+        raise
+
+
+def look(place: Place) -> None:
     """What goes by rule goes first, so that what is measured is what is left."""
-    shared, by_itself = place.key == SHARED, sweeps_today(place)
-    found = pruning.look(shared)
+    by_itself = sweeps_today(place)
+    found = pruning.look(place.is_shared)
     going = [each for each in found if each.going and (by_itself or each.rule.key in place.rules)]
     if going:
-        pruning.prune(going, place.by if place.rules else None, machine=socket.gethostname())
-        found = pruning.look(shared)
-    taken = measuring.measured(shared)
-    measuring.keep(place, taken)
-    note(place, {
-        "machine": socket.gethostname()[:120], "claimed": None, "measured": Coalesce(F("claimed"), Now()),
-        "taken": [told_of(one) for one in taken], "found": [found_told(each) for each in found],
-        "free": measuring.free(shared),
-    })  # fmt: skip
-    if shared:
-        Place.objects.exclude(key=SHARED).filter(measured__lt=Now() - GONE).delete()
+        ours = still_ours(place).exists
+        pruning.prune(going, place.by if place.rules else None, machine=socket.gethostname(), goes_on=ours)
+        if not ours():
+            raise LostClaim
+        found = pruning.look(place.is_shared)
+    taken = measuring.measured(place.is_shared, place)
+    told = {
+        "machine": socket.gethostname()[:120], "claimed": None, "heartbeat": None,
+        "measured": Coalesce(F("claimed"), Now()), "taken": [told_of(one) for one in taken],
+        "found": [found_told(each) for each in found], "free": measuring.free(place.is_shared),
+    }  # fmt: skip
+    with transaction.atomic():
+        measuring.keep(place, taken)
+        note(place, told)
+    if place.is_shared:
+        Place.objects.lost(GONE).delete()
 
 
 def sweeps_today(place: Place) -> bool:
@@ -138,10 +185,10 @@ def sweeps_today(place: Place) -> bool:
 
 
 def note(place: Place, told: dict[str, Any]) -> None:
-    """What was asked for meanwhile is for the next look."""
-    this = Place.objects.filter(pk=place.pk)
-    this.update(**told)
-    this.filter(Q(asked=place.asked) | Q(asked=None)).update(rules=[])
+    """Only while it is still ours. What was asked for meanwhile is for the next look."""
+    if not still_ours(place).update(**told):
+        raise LostClaim
+    Place.objects.filter(Q(asked=place.asked) | Q(asked=None), pk=place.pk).update(rules=[])
 
 
 def told_of(taken: measuring.Taken) -> dict[str, Any]:
