@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from annotate.access import me, site_admin
 from annotate.forms.quotas import QuotaForm
-from annotate.models import Place, Project
+from annotate.models import Project
 from annotate.operating import pruning, room, upkeep
 from annotate.operating import storage as told
 
@@ -28,7 +28,8 @@ def storage(request: HttpRequest) -> HttpResponse:
     if asked == "remove":
         remove(request)
     elif asked == "forget":
-        Place.objects.filter(pk=number(request, "place")).delete()
+        if not upkeep.forget(number(request, "place")):
+            messages.info(request, "Nothing was forgotten: it is looked after, or was forgotten before.")
     elif request.method == "POST":
         upkeep.ask()
     return redirect("storage") if request.method == "POST" else page(request)
