@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from . import images
 from .importing import leftovers
-from .models import Event, Image, Post, Project, Removal, Review, Targeting, Template, User
+from .models import Event, Image, Place, Post, Project, Removal, Review, Targeting, Template, User
 from .models.review import TargetingState
 
 LONGEST = 300  # characters of a reason
@@ -50,6 +50,7 @@ def remove(post: Post, by: User | None, reason: str) -> Removal:
     # Only now: a run that ends meanwhile looks for the removal after its report is there, so one of us finds the other.
     leftovers.forget(post.project, {removal.id_hash}, going.text)
     cache.delete_many([f"{figure}-{post.project_id}" for figure in ("queue", "quality", "quality-headline")])
+    Place.objects.filter(key=Place.SHARED).look_again()  # or a full project is told so of what it holds no more
     return removal
 
 
