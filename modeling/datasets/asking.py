@@ -23,7 +23,8 @@ def recipe_of(project: Project, like: str, told: Mapping[str, Any]) -> Recipe:
         recipe = as_written({**usual.as_json(), **given})
     except (TypeError, ValueError) as problem:
         raise NotUnderstood(str(problem)) from problem
-    check_labels(project, [*given.get("caps", {}), *given.get("weights", {})])
+    if named := [*given.get("caps", {}), *given.get("weights", {})]:
+        check_labels(project, named)
     return recipe
 
 
