@@ -49,7 +49,9 @@ def test_what_a_project_may_hold_is_said_and_seen(page, memes, axe):
     page.set_viewport_size(DESK)
     axe(page)
     page.get_by_role("link", name="0 bytes").click()
-    expect(page.get_by_text("Memes is full: it takes no more posts; votes on those that are there are welcome.")).to_be_visible()
+    expect(
+        page.get_by_text("Memes is full: it takes no more posts; votes on those that are there are welcome.")
+    ).to_be_visible()
     axe(page)
 
 
